@@ -1,0 +1,1 @@
+"""Small asyncio machines that know nothing of objects."""

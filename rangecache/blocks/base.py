@@ -1,0 +1,50 @@
+"""Blocks at rest. Every tier is a `BlockStore`; three answers are kept apart: a hit, a miss (None), a broken tier
+(`TierError`), which is never a broken read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rangecache.model import BlockKey
+
+
+@dataclass(frozen=True, slots=True)
+class TierStats:
+    """A tier's size now and its counts since start."""
+
+    name: str
+    """`memory` or `disk`: the `tier` label of the metrics."""
+    state: str
+    """`rw`, `ro` (reads only) or `off`."""
+    blocks: int
+    bytes: int
+    limit_bytes: int
+    evictions: int
+    checksum_errors: int = 0
+    writes_dropped: int = 0
+
+
+class BlockStore(Protocol):
+    """A tier. Views that it hands out are read-only and stay valid however long the caller keeps them."""
+
+    def peek(self, key: BlockKey) -> memoryview | None:
+        """The block if it is resident and verified, at once. None: not resident, or not without waiting."""
+        ...
+
+    def contains(self, key: BlockKey) -> bool:
+        """Whether `get` is likely to find the block; at once, without touching recency."""
+        ...
+
+    async def get(self, key: BlockKey) -> memoryview | None:
+        """The verified block, or None. Raises `TierError` where the tier is broken."""
+        ...
+
+    async def put(self, key: BlockKey, data: memoryview) -> None:
+        """Keep the block, or decide not to. Never waits for a slow medium: a full queue drops and counts."""
+        ...
+
+    def stats(self) -> TierStats: ...
+
+    async def aclose(self) -> None: ...

@@ -1,0 +1,69 @@
+"""The least an origin must do. Every provider and every wrapper around one is an `ObjectStore`.
+
+An `ObjectStore` never hears of blocks. Wrappers implement every method themselves, so that none can be forgotten.
+
+What a caller may rely on, whatever the provider:
+
+* `GetResult.range` is exactly the range asked for, clamped at the object's end, or `[0, size)` where the origin
+  ignored the range. Nothing else leaves a provider: other answers are `InvalidAnswer`.
+* `GetResult.chunks` gives exactly `range.length` bytes or raises; it never ends early without an error.
+* with `if_match`, the answer is of that generation, or `GenerationGone` is raised.
+* without `if_match`, `NotFound` means that the origin said so. It never means anything else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from rangecache.model import ObjectMeta, ObjectRef
+    from rangecache.ranges import ByteRange, RangeSpec
+
+
+@dataclass(frozen=True, slots=True)
+class NotModified:
+    """The answer to `if_none_match` when nothing has changed (304)."""
+
+    headers: Mapping[str, str]
+    """Response headers, names in lower case: freshness may be renewed from them (RFC 9111 section 4.3.4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class GetResult:
+    """An open answer: metadata is here, bytes are on their way."""
+
+    meta: ObjectMeta
+    range: ByteRange
+    """What `chunks` carries, half-open, in bytes of the stored object."""
+    chunks: AsyncIterator[bytes]
+
+
+class ObjectStore(Protocol):
+    """Reads objects. Methods raise errors of `rangecache.errors` and nothing else (`CancelledError` apart)."""
+
+    async def head(self, ref: ObjectRef, *, if_none_match: ObjectMeta | None = None) -> ObjectMeta | NotModified:
+        """Metadata of the whole object, by a real HEAD where the protocol has one."""
+        ...
+
+    def get(
+        self,
+        ref: ObjectRef,
+        *,
+        range: RangeSpec | None = None,
+        if_match: ObjectMeta | None = None,
+        if_none_match: ObjectMeta | None = None,
+    ) -> AbstractAsyncContextManager[GetResult | NotModified]:
+        """Open the object, or a range of it. Leaving the context early closes the origin's connection.
+
+        `if_match` pins: bytes of that generation or `GenerationGone`. `if_none_match` asks only for another
+        generation than that one; `NotModified` otherwise. At most one of the two is given.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Give back connections. No call may follow."""
+        ...

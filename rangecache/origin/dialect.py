@@ -1,0 +1,72 @@
+"""What differs between the clouds, as seen from the one HTTP data path.
+
+`WebStore` (web.py) sends every ranged GET and every HEAD, checks every answer and turns transport faults into errors.
+A `Dialect` says the rest: where an object lives, which headers prove who asks, what identifies its bytes, what an error
+answer means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from yarl import URL
+
+    from rangecache.errors import OriginError
+    from rangecache.model import ETag, ObjectMeta, ObjectRef
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One request, ready to be sent."""
+
+    url: URL
+    """Built with `encoded=True`: the path goes out exactly as it stands."""
+    headers: Mapping[str, str]
+    """All request headers, authorisation included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The head of an answer; for an error answer the beginning of its body too."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Case-insensitive."""
+    body: bytes = b""
+    """At most 64 KiB, of an error answer only; never shown to a client or logged raw."""
+
+
+class Dialect(Protocol):
+    """One provider's way of speaking HTTP."""
+
+    source: str
+    """Names the endpoint in every generation (`ObjectMeta.source`)."""
+
+    async def target(self, method: str, ref: ObjectRef, headers: Mapping[str, str]) -> Target:
+        """Address and sign a request that will carry `headers` (Range, If-Match, …)."""
+        ...
+
+    def pin(self, meta: ObjectMeta) -> Mapping[str, str]:
+        """Request headers that make the origin refuse (412) to send another version than `meta`."""
+        ...
+
+    def validator(self, headers: Mapping[str, str], e_tag: ETag | None) -> str:
+        """The strong validator of an answer with these headers, as `ObjectMeta.validator`; empty if it has none."""
+        ...
+
+    def error(self, answer: Answer, ref: ObjectRef) -> OriginError:
+        """What an answer that is neither 200, 206, 304, 412 nor 416 means."""
+        ...
+
+    async def mend(self, answer: Answer, ref: ObjectRef) -> bool:
+        """Called once for an error answer: True if something was learned (a bucket's region, a new token), so that the
+        same request addressed and signed anew may succeed; it is then sent once more."""
+        ...
+
+    def may_redirect(self, ref: ObjectRef, to: URL) -> bool:
+        """Whether a redirect to this address may be followed. The address is absolute."""
+        ...
