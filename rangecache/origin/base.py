@@ -14,7 +14,7 @@ What a caller may rely on, whatever the provider:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
     from rangecache.model import ObjectMeta, ObjectRef
     from rangecache.ranges import ByteRange, RangeSpec
+
+
+Purpose = Literal["demand", "prefetch", "revalidate", "retry"]
+"""Why a request is sent: a label of the metrics, and what is shed first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,9 @@ class GetResult:
 class ObjectStore(Protocol):
     """Reads objects. Methods raise errors of `rangecache.errors` and nothing else (`CancelledError` apart)."""
 
-    async def head(self, ref: ObjectRef, *, if_none_match: ObjectMeta | None = None) -> ObjectMeta | NotModified:
+    async def head(
+        self, ref: ObjectRef, *, if_none_match: ObjectMeta | None = None, purpose: Purpose = "demand"
+    ) -> ObjectMeta | NotModified:
         """Metadata of the whole object, by a real HEAD where the protocol has one."""
         ...
 
@@ -56,6 +62,7 @@ class ObjectStore(Protocol):
         range: RangeSpec | None = None,
         if_match: ObjectMeta | None = None,
         if_none_match: ObjectMeta | None = None,
+        purpose: Purpose = "demand",
     ) -> AbstractAsyncContextManager[GetResult | NotModified]:
         """Open the object, or a range of it. Leaving the context early closes the origin's connection.
 
