@@ -1,0 +1,124 @@
+"""Single flight: at most one piece of work in progress for a key, shared by all who want its result.
+
+Rules that this file keeps:
+
+1. Work runs in a task of its own, never in the task of the first who asked: a caller who is cancelled takes only
+   himself away.
+2. Errors are shared, cancellation is not.
+3. When the last caller has left, work that is not finished is cancelled. From that moment the key is free: a new
+   caller must not join a task that is on its way out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from rangecache.errors import RangecacheError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Hashable
+    from typing import Any
+
+    from rangecache.aio.tasks import Background
+
+K = TypeVar("K", bound="Hashable")
+V = TypeVar("V")
+
+
+class Flight(Generic[V]):
+    """One piece of work in progress and those who wait for it."""
+
+    __slots__ = ("_landed", "_task", "_waiters")
+
+    def __init__(self, landed: asyncio.Future[V]) -> None:
+        self._landed = landed
+        self._task: asyncio.Task[None] | None = None
+        self._waiters = 0
+
+    def land(self, result: V) -> None:
+        """Give the result to all who wait; the work may go on after it (a head before its body)."""
+        if not self._landed.done():
+            self._landed.set_result(result)
+
+    @property
+    def landed(self) -> bool:
+        """Whether there is a result, or an error in its place."""
+        return self._landed.done()
+
+
+class Flights(Generic[K, V]):
+    """Work in progress by key."""
+
+    def __init__(self, background: Background) -> None:
+        self._background = background
+        self._flights: dict[K, Flight[V]] = {}
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._flights
+
+    async def join(self, key: K, work: Callable[[Flight[V]], Coroutine[Any, Any, None]]) -> tuple[V, bool]:
+        """Wait for the result of the work under way for `key`, starting `work` if there is none.
+
+        `work` is given its flight and calls `land` on it; what it raises before that is raised to everybody who
+        waits. Gives the result and whether this caller started the work.
+        """
+        flight = self._flights.get(key)
+        first = flight is None
+        if flight is None:
+            flight = self._start(key, work)
+        flight._waiters += 1
+        try:
+            return await asyncio.shield(flight._landed), first
+        finally:
+            flight._waiters -= 1
+            if not flight._waiters and not flight.landed:
+                self._abandon(key, flight)
+
+    def start(self, key: K, work: Callable[[Flight[V]], Coroutine[Any, Any, None]]) -> bool:
+        """Start `work` for nobody in particular, so that nobody's leaving stops it. False: it is under way already."""
+        if key in self._flights:
+            return False
+        self._start(key, work)._waiters += 1
+        return True
+
+    def _start(self, key: K, work: Callable[[Flight[V]], Coroutine[Any, Any, None]]) -> Flight[V]:
+        flight: Flight[V] = Flight(asyncio.get_running_loop().create_future())
+        # The flight leaves the table as soon as it has landed: who comes later looks at what it brought.
+        flight._landed.add_done_callback(lambda landed: self._landed(key, flight, landed))
+        self._flights[key] = flight
+        flight._task = self._background.spawn(self._run(flight, work), f"flight {work.__qualname__}")
+        return flight
+
+    async def _run(self, flight: Flight[V], work: Callable[[Flight[V]], Coroutine[Any, Any, None]]) -> None:
+        landed = flight._landed
+        try:
+            await work(flight)
+            if not landed.done():
+                raise RuntimeError(f"{work.__qualname__} ended without a result")
+        except RangecacheError as error:
+            if landed.done():
+                raise
+            landed.set_exception(error)
+        except BaseException as error:
+            if not landed.done():
+                if isinstance(error, asyncio.CancelledError):
+                    landed.cancel()
+                else:
+                    landed.set_exception(error)
+            raise
+
+    def _landed(self, key: K, flight: Flight[V], landed: asyncio.Future[V]) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+        if not landed.cancelled():
+            landed.exception()  # read, so that an error nobody waited for is not reported by the garbage collector
+
+    def _abandon(self, key: K, flight: Flight[V]) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+        if flight._task is not None:
+            flight._task.cancel()
