@@ -27,6 +27,8 @@ class Target:
     """Built with `encoded=True`: the path goes out exactly as it stands."""
     headers: Mapping[str, str]
     """All request headers, authorisation included."""
+    source: str = ""
+    """Names the endpoint where buckets have endpoints of their own; empty for the dialect's `source`. No secrets."""
 
 
 @dataclass(frozen=True, slots=True)

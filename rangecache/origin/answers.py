@@ -1,0 +1,275 @@
+"""What an origin's answer says, and whether it may be believed. Pure: no I/O, no clock.
+
+Section numbers are of RFC 9110 unless another document is named.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+from typing import TYPE_CHECKING, Final
+
+from rangecache.errors import (
+    GenerationGone,
+    InvalidAnswer,
+    NotFound,
+    OriginError,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
+from rangecache.model import ETag, ObjectMeta
+from rangecache.ranges import ByteRange, parse_content_range, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rangecache.model import ObjectRef
+    from rangecache.origin.dialect import Answer
+    from rangecache.ranges import RangeSpec
+
+HEADERS_BYTES_MAX: Final = 32 * 1024  # of one answer, names and values; the metadata of every object is kept in memory
+RETRY_AFTER_MAX_S: Final = 86_400.0  # a longer one is a mistake, not a wish
+
+_DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
+# Section 5.5: a field value holds VCHAR, SP, HTAB and obs-text; anything else could end a header early.
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_MEDIA_TYPE = re.compile(
+    rf'{_WORD}/{_WORD}(?:[ \t]*;[ \t]*(?:{_WORD}=(?:{_WORD}|"(?:[^"\\\x00-\x1f\x7f]|\\[\t\x20-\x7e])*"))?)*',
+    re.ASCII,
+)
+# Section 7.6.1 names the first eight. Framing of this one answer says nothing about the object. The others speak with
+# the origin's authority about cookies, addresses and policies that are not ours to repeat.
+_DROPPED: Final = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authentication-info",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "content-length",
+        "content-range",
+        "set-cookie",
+        "set-cookie2",
+        "location",
+        "link",
+        "refresh",
+        "alt-svc",
+        "clear-site-data",
+        "strict-transport-security",
+        "www-authenticate",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request asked for. At most one of the two conditions is set."""
+
+    ref: ObjectRef
+    range: RangeSpec | None = None
+    if_match: ObjectMeta | None = None
+    if_none_match: ObjectMeta | None = None
+
+    def headers(self) -> dict[str, str]:
+        """The Range and If-None-Match or If-Modified-Since header; the pin is the dialect's to say."""
+        headers = {} if self.range is None else {"Range": self.range.header()}
+        if (known := self.if_none_match) is not None:
+            # A weak tag promises the same meaning, not the same bytes; a date does better where it identifies them.
+            if known.e_tag is not None and (not known.e_tag.weak or known.last_modified is None):
+                headers["If-None-Match"] = str(known.e_tag)
+            elif known.last_modified is not None:
+                headers["If-Modified-Since"] = http_date(known.last_modified)
+        return headers
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Which bytes an answer carries."""
+
+    promised: ByteRange
+    """What the caller gets."""
+    carried: ByteRange
+    """What this answer holds of it: all, or less from the same start on (section 15.3.7 allows that)."""
+
+
+def whole_size(headers: Mapping[str, str], asked: Asked) -> int:
+    """Length of the object from a 200's Content-Length. Where that is absent a pinned request knows it already."""
+    text = headers.get("Content-Length")
+    if text is None and asked.if_match is not None:
+        return asked.if_match.size
+    if text is None:
+        raise InvalidAnswer(
+            "the origin sent the object without its length (no Content-Length), so it cannot be cut into blocks;"
+            " it has to be served as a static file"
+        )
+    if _DIGITS.fullmatch(text) is None:
+        raise InvalidAnswer("the origin sent a Content-Length that is not a number")
+    return int(text)
+
+
+def part_of(headers: Mapping[str, str], asked: Asked) -> tuple[ByteRange, int]:
+    """The range and the whole length that a 206 says it carries, after checking that the two agree."""
+    if headers.get("Content-Type", "").lower().startswith("multipart/byteranges"):
+        raise InvalidAnswer("the origin answered a request for one range with several (multipart/byteranges)")
+    found = parse_content_range(headers.get("Content-Range", ""))
+    if found is None:
+        raise InvalidAnswer("the origin sent a part of the object without a valid Content-Range")
+    size = found.size
+    if size is None and asked.if_match is not None:
+        size = asked.if_match.size
+    if size is None or found.range.end > size:
+        raise InvalidAnswer("the origin sent a part of the object without saying the object's length")
+    length = headers.get("Content-Length")
+    if length is not None and length != str(found.range.length):
+        raise InvalidAnswer("the Content-Length of the origin's answer is not the length of its Content-Range")
+    return found.range, size
+
+
+def extent(carried: ByteRange, asked: RangeSpec, size: int) -> Extent:
+    """Compare what a 206 carries with what was asked for."""
+    wanted = resolve(asked, size)
+    if wanted is None or carried.start != wanted.start or carried.end > wanted.end:
+        raise InvalidAnswer("the origin sent another range than the one asked for")
+    return Extent(wanted, carried)
+
+
+def read_meta(asked: Asked, headers: Mapping[str, str], size: int, *, validator: str, source: str) -> ObjectMeta:
+    """The metadata in an answer's headers, which are those of `end_to_end`."""
+    coding = headers.get("content-encoding", "").strip().lower()
+    return ObjectMeta(
+        ref=asked.ref,
+        size=size,
+        e_tag=read_etag(headers),
+        last_modified=parse_date(headers.get("last-modified", "")),
+        validator=validator,
+        source=source,
+        content_encoding="" if coding == "identity" else coding,
+        version=asked.ref.version,
+        headers=headers,
+    )
+
+
+def read_etag(headers: Mapping[str, str]) -> ETag | None:
+    """The answer's ETag; None if it has none that follows the grammar, or an oversized one."""
+    text = headers.get("etag")
+    return None if text is None else ETag.parse(text)
+
+
+def check_pin(meta: ObjectMeta, pinned: ObjectMeta) -> None:
+    """Raise unless the answer is of the pinned generation."""
+    if meta.generation == pinned.generation:
+        return
+    if (meta.source, meta.validator, meta.size) == (pinned.source, pinned.validator, pinned.size):
+        raise InvalidAnswer("the origin sent the same version of the object in another content coding")
+    raise GenerationGone("the object has changed at the origin", current=meta)
+
+
+def contradicts(headers: Mapping[str, str], known: ObjectMeta) -> bool:
+    """Whether a 304 names another version than the one that was asked about.
+
+    A server may compare dates with "not newer than" and so confirm a version that was replaced by an older one.
+    """
+    e_tag = read_etag(headers)
+    if e_tag is not None and known.e_tag is not None:
+        return not e_tag.matches_weakly(known.e_tag)
+    modified = parse_date(headers.get("last-modified", ""))
+    return modified is not None and known.last_modified is not None and modified != known.last_modified
+
+
+def end_to_end(headers: Mapping[str, str]) -> dict[str, str]:
+    """Response headers that belong to the object, names in lower case, values of repeated ones joined (section 5.3).
+
+    Raises `InvalidAnswer` for control characters and for more than `HEADERS_BYTES_MAX` bytes. A Content-Type that does
+    not follow its grammar becomes application/octet-stream.
+    """
+    named = {name.strip().lower() for name in headers.get("Connection", "").split(",")}
+    kept: dict[str, str] = {}
+    total = 0
+    for field, value in headers.items():
+        name = field.lower()
+        total += len(name) + len(value)
+        if _CONTROL.search(value) or total > HEADERS_BYTES_MAX:
+            raise InvalidAnswer("the origin's answer has oversized headers or control characters in them")
+        if name in _DROPPED or name in named or name.startswith("access-control-"):
+            continue
+        kept[name] = f"{kept[name]}, {value}" if name in kept else value
+    if "content-type" in kept and _MEDIA_TYPE.fullmatch(kept["content-type"].strip(" \t")) is None:
+        kept["content-type"] = "application/octet-stream"
+    return kept
+
+
+def parse_date(text: str) -> datetime | None:
+    """Read an HTTP date (section 5.6.7) as UTC; None if it is none."""
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    try:
+        return (date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)).replace(microsecond=0)
+    except OverflowError:
+        return None
+
+
+def http_date(date: datetime) -> str:
+    """Print an aware date as an HTTP date."""
+    return format_datetime(date.astimezone(UTC), usegmt=True)
+
+
+def strong_last_modified(headers: Mapping[str, str]) -> str:
+    """The Last-Modified header if it identifies the bytes, else the empty text.
+
+    Section 8.8.2.2: it does where it lies at least a second before the Date of the same answer, so that the object
+    could not have been written twice within that second.
+    """
+    text = headers.get("Last-Modified", "")
+    modified, sent = parse_date(text), parse_date(headers.get("Date", ""))
+    if modified is None or sent is None or (sent - modified).total_seconds() < 1:
+        return ""
+    return http_date(modified)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a Retry-After header asks for (section 10.2.3). A date is taken relative to the answer's own Date.
+
+    None for anything negative, absurdly long or malformed.
+    """
+    text = headers.get("Retry-After", "").strip(" \t")
+    if _DIGITS.fullmatch(text):
+        delay_s = float(text)
+    else:
+        until, sent = parse_date(text), parse_date(headers.get("Date", ""))
+        if until is None or sent is None:
+            return None
+        delay_s = (until - sent).total_seconds()
+    return delay_s if 0 <= delay_s <= RETRY_AFTER_MAX_S else None
+
+
+def status_error(answer: Answer, ref: ObjectRef) -> OriginError:
+    """What a status alone says: the error of a plain HTTP server's answer, and of a cloud's that explains nothing."""
+    status = answer.status
+    if status in (404, 410):
+        return NotFound(f"the origin has no object {ref}")
+    if status == 401:
+        return Unauthenticated(f"the origin wants other credentials for {ref.provider}/{ref.bucket} (401)")
+    if status == 403:
+        return PermissionDenied(f"the origin does not allow reading {ref} with these credentials (403)")
+    if status in (429, 503):
+        return Unavailable(
+            f"the origin asks for fewer requests ({status})", retry_after_s=retry_after(answer.headers), throttled=True
+        )
+    if status == 408 or 500 <= status <= 599:
+        return Unavailable(f"the origin failed ({status})", retry_after_s=retry_after(answer.headers))
+    if 300 <= status <= 399:
+        return InvalidAnswer(
+            f"the origin redirects {ref} to an address outside its configured one ({status});"
+            " add the host to redirect_hosts if it may be followed"
+        )
+    return InvalidAnswer(f"the origin answered with the unexpected status {status}")

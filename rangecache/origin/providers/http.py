@@ -1,0 +1,118 @@
+"""`kind: http`: objects on plain web servers, read with nothing but RFC 9110.
+
+A bucket is an alias of a base address; a key is appended to its path. The base address may carry a query (a presigned
+one does), which is then sent with every request.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from yarl import URL
+
+from rangecache.errors import BadRequest, ConfigurationError, UnknownName
+from rangecache.origin import answers
+from rangecache.origin.dialect import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rangecache.errors import OriginError
+    from rangecache.model import ETag, ObjectMeta, ObjectRef
+    from rangecache.origin.dialect import Answer
+
+_ETAG: Final = "etag "
+_LAST_MODIFIED: Final = "last-modified "
+# RFC 3986 section 2.3; everything else is encoded, so that no character of a key can mean anything in the address.
+_UNRESERVED: Final = "/-._~"
+_DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.{1,2}(?:[/\\]|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    url: URL
+    prefix: str
+    """The encoded path that every key is appended to; ends in a slash."""
+    redirect_hosts: frozenset[str]
+    source: str
+
+
+class HttpDialect:
+    """Plain HTTP. Strong ETags pin by If-Match, strong Last-Modified dates by If-Unmodified-Since."""
+
+    source = "http"
+
+    def __init__(self) -> None:
+        self._bases: dict[str, _Base] = {}
+
+    def add_bucket(self, alias: str, url: str, redirect_hosts: Iterable[str] = ()) -> None:
+        """Make the objects below `url` readable as bucket `alias`.
+
+        Redirects are followed inside `url` and to `redirect_hosts` (names, on the default port of their scheme, or
+        `name:port`). Raises `ConfigurationError`.
+        """
+        try:
+            base = URL(url)
+        except ValueError as error:
+            raise ConfigurationError(f"bucket {alias}: the url cannot be read") from error
+        if base.scheme not in ("http", "https") or not base.host or base.raw_fragment:
+            raise ConfigurationError(f"bucket {alias}: the url must look like https://host/path/")
+        if base.user is not None or base.password is not None:
+            raise ConfigurationError(f"bucket {alias}: the url must not hold a user or password; use credentials")
+        prefix = base.raw_path if base.raw_path.endswith("/") else base.raw_path + "/"
+        # A query may be a secret, and the source is stored with what is cached.
+        source = str(base.origin()) + prefix
+        hosts = frozenset(host.lower() for host in redirect_hosts)
+        self._bases[alias] = _Base(base, prefix, hosts, source)
+
+    async def target(self, method: str, ref: ObjectRef, headers: Mapping[str, str]) -> Target:
+        """The object's address. Raises `UnknownName`, and `BadRequest` for a key with a dot segment.
+
+        A web server resolves `%2E%2E` like `..` (RFC 3986 section 6.2.2.2), so encoding would not keep such a key
+        inside the base address. No file on such a server can have that name.
+        """
+        base = self._base(ref)
+        if _DOT_SEGMENT.search(ref.key):
+            raise BadRequest("a web server has no object with a . or .. in its path; remove it from the address")
+        path = base.prefix + quote(ref.key, safe=_UNRESERVED)
+        query = f"?{base.url.raw_query_string}" if base.url.raw_query_string else ""
+        return Target(URL(f"{base.url.origin()}{path}{query}", encoded=True), headers, base.source)
+
+    def pin(self, meta: ObjectMeta) -> Mapping[str, str]:
+        """If-Match or If-Unmodified-Since, whichever the validator is."""
+        if meta.validator.startswith(_ETAG):
+            return {"If-Match": meta.validator.removeprefix(_ETAG)}
+        return {"If-Unmodified-Since": meta.validator.removeprefix(_LAST_MODIFIED)}
+
+    def validator(self, headers: Mapping[str, str], e_tag: ETag | None) -> str:
+        """The strong ETag, else a strong Last-Modified."""
+        if e_tag is not None and not e_tag.weak:
+            return f"{_ETAG}{e_tag}"
+        date = answers.strong_last_modified(headers)
+        return f"{_LAST_MODIFIED}{date}" if date else ""
+
+    def error(self, answer: Answer, ref: ObjectRef) -> OriginError:
+        """By status alone."""
+        return answers.status_error(answer, ref)
+
+    async def mend(self, answer: Answer, ref: ObjectRef) -> bool:
+        """There is nothing to learn."""
+        return False
+
+    def may_redirect(self, ref: ObjectRef, to: URL) -> bool:
+        """Inside the base address, and to the hosts that were named for it."""
+        base = self._base(ref)
+        if to.origin() == base.url.origin():
+            decoded = to.path
+            return to.raw_path.startswith(base.prefix) and _DOT_SEGMENT.search(decoded) is None
+        name = (to.host or "").lower()
+        return (name if to.is_default_port() else f"{name}:{to.port}") in base.redirect_hosts
+
+    def _base(self, ref: ObjectRef) -> _Base:
+        base = self._bases.get(ref.bucket)
+        if base is None:
+            raise UnknownName(f"provider {ref.provider} has no bucket {ref.bucket}; add it to the configuration")
+        return base

@@ -1,0 +1,297 @@
+"""The one HTTP data path: every ranged GET and HEAD towards any cloud or web server, and every check of the answer.
+
+Nothing in an answer is believed because the status looks right. A provider is a `Dialect`: it gives addresses, signed
+headers and the meaning of error answers, and never sees a body.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from yarl import URL
+
+from rangecache.aio.deadline import Deadline
+from rangecache.aio.watchdog import Watchdog
+from rangecache.errors import (
+    BodyCut,
+    GenerationGone,
+    InvalidAnswer,
+    NotFound,
+    OriginTimeout,
+    RangecacheError,
+    RangeNotSatisfiable,
+    TransientError,
+)
+from rangecache.origin import answers
+from rangecache.origin.answers import Asked, Extent
+from rangecache.origin.base import GetResult, NotModified
+from rangecache.origin.dialect import Answer, Target
+from rangecache.ranges import ByteRange, parse_unsatisfied
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from rangecache.aio.clock import Clock
+    from rangecache.model import ObjectMeta, ObjectRef
+    from rangecache.origin.base import Purpose
+    from rangecache.origin.dialect import Dialect
+    from rangecache.origin.session import WebSession, WireAnswer
+    from rangecache.ranges import RangeSpec
+
+REDIRECTS_MAX: Final = 3
+ERROR_BODY_BYTES_MAX: Final = 64 * 1024
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+
+
+@dataclass(frozen=True, slots=True)
+class MinRate:
+    """The slowest body that is put up with: `bytes` in `over_s` seconds of waiting."""
+
+    bytes: int
+    over_s: float
+
+
+class WebStore:
+    """An `ObjectStore` that speaks HTTP.
+
+    `first_byte_timeout_s` is the time from the start of a request, connecting included, to the end of the answer's
+    head. `on_detour` is called for each request on the wire beyond the first of a call: with `redirect` or `mend`.
+    The session is shared and is not closed with the store.
+    """
+
+    def __init__(
+        self,
+        session: WebSession,
+        dialect: Dialect,
+        *,
+        clock: Clock,
+        first_byte_timeout_s: float,
+        min_rate: MinRate,
+        on_detour: Callable[[Purpose, str], None] | None = None,
+    ) -> None:
+        self._session = session
+        self._dialect = dialect
+        self._clock = clock
+        self._first_byte_timeout_s = first_byte_timeout_s
+        self._min_rate = min_rate
+        self._on_detour = on_detour
+
+    async def head(
+        self, ref: ObjectRef, *, if_none_match: ObjectMeta | None = None, purpose: Purpose = "demand"
+    ) -> ObjectMeta | NotModified:
+        """Metadata by a HEAD request."""
+        asked = Asked(ref, if_none_match=if_none_match)
+        wire, source = await self._exchange("HEAD", asked, purpose)
+        try:
+            headers = answers.end_to_end(wire.headers)
+            if wire.status == 304:
+                return NotModified(headers)
+            if wire.status != 200:
+                raise InvalidAnswer(f"the origin answered a HEAD with the unexpected status {wire.status}")
+            return self._meta(asked, wire, headers, answers.whole_size(wire.headers, asked), source)
+        finally:
+            wire.close()
+
+    @asynccontextmanager
+    async def get(
+        self,
+        ref: ObjectRef,
+        *,
+        range: RangeSpec | None = None,
+        if_match: ObjectMeta | None = None,
+        if_none_match: ObjectMeta | None = None,
+        purpose: Purpose = "demand",
+    ) -> AsyncIterator[GetResult | NotModified]:
+        """See `ObjectStore.get`."""
+        if if_match is not None and not if_match.validator:
+            raise GenerationGone(f"the version of {ref} that was read first has no validator to ask for it by")
+        asked = Asked(ref, range, if_match, if_none_match)
+        wire, source = await self._exchange("GET", asked, purpose)
+        body: Body | None = None
+        try:
+            headers = answers.end_to_end(wire.headers)
+            if wire.status == 304:
+                yield NotModified(headers)
+                return
+            meta, extent = self._checked(asked, wire, headers, source)
+            body = Body(wire, extent, self._clock, self._min_rate)
+            yield GetResult(meta, extent.promised, body)
+        finally:
+            if body is not None:
+                body.close()
+            wire.close()
+
+    async def aclose(self) -> None:
+        """Nothing of its own to give back."""
+
+    # --- one answer -----------------------------------------------------------------------------------------------
+
+    def _checked(
+        self, asked: Asked, wire: WireAnswer, headers: Mapping[str, str], source: str
+    ) -> tuple[ObjectMeta, Extent]:
+        """What a 200 or a 206 is about and which bytes it carries; raises if it is not what was asked for."""
+        carried: ByteRange | None = None
+        if wire.status == 206:
+            if asked.range is None:
+                raise InvalidAnswer("the origin sent a part of the object though the whole was asked for")
+            carried, size = answers.part_of(wire.headers, asked)
+        else:
+            size = answers.whole_size(wire.headers, asked)
+        meta = self._meta(asked, wire, headers, size, source)
+        if asked.if_match is not None:
+            answers.check_pin(meta, asked.if_match)
+        if carried is None or asked.range is None:
+            whole = ByteRange(0, size)
+            return meta, Extent(whole, whole)
+        return meta, answers.extent(carried, asked.range, size)
+
+    def _meta(self, asked: Asked, wire: WireAnswer, headers: Mapping[str, str], size: int, source: str) -> ObjectMeta:
+        validator = self._dialect.validator(wire.headers, answers.read_etag(headers))
+        return answers.read_meta(asked, headers, size, validator=validator, source=source)
+
+    # --- one exchange ---------------------------------------------------------------------------------------------
+
+    async def _exchange(self, method: str, asked: Asked, purpose: Purpose) -> tuple[WireAnswer, str]:
+        """Send until an answer is final: 200, 206 or a 304 that was asked for. Also says which source gave it."""
+        target, own = await self._address(method, asked)
+        mended, redirects = False, 0
+        while True:
+            wire = await self._send(method, target)
+            if wire.status in (200, 206):
+                return wire, target.source or self._dialect.source
+            if wire.status == 304 and asked.if_none_match is not None:
+                if not answers.contradicts(wire.headers, asked.if_none_match):
+                    return wire, target.source or self._dialect.source
+                # It confirms a version that is not ours. Ask for the object without the condition.
+                wire.close()
+                asked = replace(asked, if_none_match=None)
+                target, own = await self._address(method, asked)
+                self._count_detour(purpose, "mend")
+                continue
+            answer = await self._error_answer(wire)
+            if not mended and await self._dialect.mend(answer, asked.ref):
+                mended = True
+                target, own = await self._address(method, asked)
+                self._count_detour(purpose, "mend")
+                continue
+            to = self._redirect(answer, asked.ref, target.url)
+            if to is None or redirects == REDIRECTS_MAX:
+                raise self._error(answer, asked)
+            redirects += 1
+            # Credentials stay with the host they were made for, and do not come back after a detour elsewhere.
+            target = replace(target, url=to, headers=target.headers if to.origin() == target.url.origin() else own)
+            self._count_detour(purpose, "redirect")
+
+    async def _address(self, method: str, asked: Asked) -> tuple[Target, Mapping[str, str]]:
+        own = asked.headers()
+        if asked.if_match is not None:
+            own.update(self._dialect.pin(asked.if_match))
+        return await self._dialect.target(method, asked.ref, own), own
+
+    async def _send(self, method: str, target: Target) -> WireAnswer:
+        try:
+            async with Deadline(self._clock, self._first_byte_timeout_s):
+                return await self._session.send(method, target.url, target.headers)
+        except TimeoutError as error:
+            raise OriginTimeout(
+                f"{target.url.host} did not begin to answer within {self._first_byte_timeout_s:g} s"
+            ) from error
+
+    async def _error_answer(self, wire: WireAnswer) -> Answer:
+        """An answer that carries no object, with the beginning of its body."""
+        everything = ByteRange(0, ERROR_BODY_BYTES_MAX)
+        body = Body(wire, Extent(everything, everything), self._clock, self._min_rate)
+        text = bytearray()
+        try:
+            async for chunk in body:
+                text += chunk
+        except (TransientError, InvalidAnswer):
+            # Its status says enough, whatever becomes of its body: cut, endless or slow.
+            pass
+        finally:
+            body.close()
+            wire.close()
+        return Answer(wire.status, wire.headers, bytes(text[:ERROR_BODY_BYTES_MAX]))
+
+    def _redirect(self, answer: Answer, ref: ObjectRef, url: URL) -> URL | None:
+        """Where a redirect leads, if it may be followed."""
+        location = answer.headers.get("Location", "")
+        if answer.status not in _REDIRECTS or not location.isascii():
+            return None
+        try:
+            to = url.join(URL(location, encoded=True)).with_fragment(None)
+        except ValueError:
+            return None
+        downgrade = url.scheme == "https" and to.scheme != "https"
+        if to.scheme not in ("http", "https") or downgrade or to.user is not None or not to.host:
+            return None
+        return to if self._dialect.may_redirect(ref, to) else None
+
+    def _error(self, answer: Answer, asked: Asked) -> RangecacheError:
+        """What an answer without the object means."""
+        ref = asked.ref
+        if answer.status == 412 and asked.if_match is not None:
+            return GenerationGone(f"{ref} has changed at the origin")
+        if answer.status == 416 and asked.range is not None:
+            if asked.if_match is not None:
+                return GenerationGone(f"{ref} has become shorter at the origin")
+            size = parse_unsatisfied(answer.headers.get("Content-Range", ""))
+            return RangeNotSatisfiable(f"the range asked for lies outside {ref}", size)
+        if answer.status in (304, 412, 416):
+            return InvalidAnswer(f"the origin answered {answer.status} to a request that gave no cause for it")
+        error = self._dialect.error(answer, ref)
+        if asked.if_match is not None and isinstance(error, NotFound):
+            return GenerationGone(f"{ref} is no longer at the origin")
+        return error
+
+    def _count_detour(self, purpose: Purpose, kind: str) -> None:
+        if self._on_detour is not None:
+            self._on_detour(purpose, kind)
+
+
+class Body:
+    """The bytes of an answer, counted and timed. Gives exactly the bytes promised, or raises `BodyCut`,
+    `InvalidAnswer` (more than promised) or `OriginTimeout` (slower than the minimum rate)."""
+
+    def __init__(self, wire: WireAnswer, extent: Extent, clock: Clock, min_rate: MinRate) -> None:
+        self._wire = wire
+        self._left = extent.carried.length
+        self._short = extent.carried != extent.promised
+        self._rate = min_rate
+        self._since_restored = 0
+        self._watchdog = Watchdog(clock, min_rate.over_s, self._too_slow)
+
+    def __aiter__(self) -> Body:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = self._wire.read_ready() or await self._wait()
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise InvalidAnswer("the origin sent more bytes than it had announced")
+        if chunk:
+            return chunk
+        if self._left or self._short:
+            raise BodyCut("the origin's answer ended early")
+        raise StopAsyncIteration
+
+    async def _wait(self) -> bytes:
+        self._watchdog.wait()
+        try:
+            chunk = await self._wire.read()
+        finally:
+            self._watchdog.got()
+        self._since_restored += len(chunk)
+        if self._since_restored >= self._rate.bytes:
+            self._since_restored = 0
+            self._watchdog.restore()
+        return chunk
+
+    def _too_slow(self) -> None:
+        self._wire.fail(OriginTimeout(f"the origin sent less than {self._rate.bytes} bytes in {self._rate.over_s:g} s"))
+
+    def close(self) -> None:
+        """Stop watching the time."""
+        self._watchdog.close()
