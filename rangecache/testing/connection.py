@@ -106,6 +106,10 @@ class Connection(asyncio.Protocol):
         self._handler.closed(self)
         self._task.cancel()
 
+    async def lost(self) -> None:
+        """Wait until it is gone."""
+        await asyncio.wait({self._task})
+
     def drop(self) -> None:
         """Close now, whatever is under way."""
         self._transport.abort()

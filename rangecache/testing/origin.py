@@ -26,6 +26,7 @@ import click
 
 from rangecache.aio.clock import Clock, SystemClock
 from rangecache.aio.tasks import Background
+from rangecache.settings.units import parse_duration
 from rangecache.testing.answers import Answer, Conditions, Content, InFile, InMemory, Stored, decide, http_date
 from rangecache.testing.connection import Connection, Gate
 from rangecache.testing.faults import Headers, Status
@@ -270,20 +271,16 @@ def _is_plain_name(name: str) -> bool:
     return bool(parts) and "\0" not in name and ".." not in parts and parts[0] != "/"
 
 
-_UNITS_S: Final = {"ms": 0.001, "s": 1.0}
-
-
 class _Duration(click.ParamType[float]):
     name = "duration"
 
     def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, float):
             return value
-        unit = "ms" if value.endswith("ms") else "s"
         try:
-            return float(value.removesuffix(unit)) * _UNITS_S[unit]
-        except ValueError:
-            self.fail(f"{value!r} is no duration; write for instance 50ms or 0.5s", param, ctx)
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 @click.command()
