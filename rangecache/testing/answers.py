@@ -140,6 +140,10 @@ class Answer:
         """Length of the body."""
         return sum(part.end - part.start for part in self.body)
 
+    def header(self, name: str) -> str | None:
+        """The last value of a header; None if there is none."""
+        return next((value for each, value in reversed(self.headers) if each.lower() == name.lower()), None)
+
     def with_headers(self, changes: Mapping[str, str | None]) -> Answer:
         """With these headers set in place of any of that name; None takes a header away."""
         names = {name.lower() for name in changes}

@@ -74,6 +74,11 @@ class Fault(Protocol):
         ...
 
 
+def _dated(answer: Answer, replaced: Answer) -> Answer:
+    """With the Date of the answer whose place it takes."""
+    return answer.with_headers({"Date": replaced.header("Date")})
+
+
 # --- another status -----------------------------------------------------------------------------------------------
 
 
@@ -86,8 +91,8 @@ class Status:
     body: bytes = b"the origin says no\n"
 
     def apply(self, answer: Answer) -> Answer:
-        date = tuple(each for each in answer.headers if each[0] == "Date")
-        return Answer(self.code, (*date, *self.headers.items()), (Part.of(self.body),) if self.body else ())
+        body = (Part.of(self.body),) if self.body else ()
+        return _dated(Answer(self.code, tuple(self.headers.items()), body), answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +113,7 @@ class Redirect:
     code: int = 302
 
     def apply(self, answer: Answer) -> Answer:
-        return Answer(self.code, (("Location", self.location),))
+        return _dated(Answer(self.code, (("Location", self.location),)), answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,7 @@ class UnconditionalNotModified:
     """304 although nobody asked whether anything had changed."""
 
     def apply(self, answer: Answer) -> Answer:
-        return answer if answer.stored is None else not_modified(answer.stored)
+        return answer if answer.stored is None else _dated(not_modified(answer.stored), answer)
 
 
 # --- another range ------------------------------------------------------------------------------------------------
@@ -127,7 +132,9 @@ class IgnoreRange:
     """200 with all bytes where a range was asked for."""
 
     def apply(self, answer: Answer) -> Answer:
-        return whole(answer.stored) if answer.status in {206, 416} and answer.stored else answer
+        if answer.status not in {206, 416} or answer.stored is None:
+            return answer
+        return _dated(whole(answer.stored), answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +147,7 @@ class OtherRange:
     def apply(self, answer: Answer) -> Answer:
         if answer.range is None or answer.stored is None:
             return answer
-        return partial(answer.stored, self.start, min(self.end, answer.stored.content.size))
+        return _dated(partial(answer.stored, self.start, min(self.end, answer.stored.content.size)), answer)
 
 
 @dataclass(frozen=True, slots=True)
