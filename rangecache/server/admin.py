@@ -14,6 +14,17 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractAccessLogger
 
+from rangecache.server.problems import (
+    EXPECTATION_FAILED,
+    HEAD_TOO_LARGE,
+    INTERNAL,
+    MALFORMED,
+    WRONG_HOST,
+    Problem,
+    document,
+)
+from rangecache.settings.units import Address, TcpAddress, UnixAddress
+
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
 
@@ -36,22 +47,23 @@ _CLOSE_TIMEOUT_S: Final = 2.0
 _WRITING_METHODS: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 _PROBLEMS: Final = {
-    400: ("bad-request", "This is not a valid HTTP/1.1 request."),
-    403: ("forbidden", "This request is not allowed here."),
-    404: ("not-found", "There is nothing at this path."),
-    405: ("method-not-allowed", "This path does not know that method; the Allow header names those it knows."),
-    413: ("content-too-large", "The request body is larger than 64 KiB."),
-    415: ("unsupported-media-type", "Send this request with Content-Type: application/json."),
-    417: ("expectation-failed", "The only expectation that is understood is 100-continue."),
-    431: ("header-too-large", "The request's header is too large."),
-    500: ("internal-error", "The program failed while it answered; its log says why."),
-    503: ("not-ready", "The program does not want traffic now: it is starting or stopping."),
+    problem.status: (problem, detail)
+    for problem, detail in (
+        (MALFORMED, "Send a valid HTTP/1.1 request with one Host header."),
+        (Problem(403, "forbidden", "Not allowed"), "This request is not allowed here."),
+        (Problem(404, "not-found", "No such path"), "There is nothing at this path."),
+        (Problem(405, "method-not-allowed", "No such method here"), "The Allow header names the methods of this path."),
+        (Problem(413, "content-too-large", "The body is too large"), "A body may have up to 64 KiB."),
+        (Problem(415, "unsupported-media-type", "Not JSON"), "Send this with Content-Type: application/json."),
+        (EXPECTATION_FAILED, "The only expectation that is understood is 100-continue."),
+        (HEAD_TOO_LARGE, "Send fewer or shorter header fields."),
+        (INTERNAL, "The program failed while it answered; its log says why."),
+        (Problem(503, "not-ready", "Not ready"), "The program does not want traffic: it is starting or stopping."),
+    )
 }
-_HOST_REFUSED: Final = (
-    "host-not-allowed",
-    "This Host is not one that the program answers to. Add it to server.hosts in the configuration.",
-)
-_ORIGIN_REFUSED: Final = ("origin-not-allowed", "Requests that change something are taken from our own pages only.")
+_HOST_DETAIL: Final = "Use localhost or the address it listens on, or add this name to server.hosts."
+_FOREIGN_ORIGIN: Final = Problem(403, "foreign-origin", "Another page's request")
+_ORIGIN_DETAIL: Final = "Requests that change something are taken from this port's own pages only."
 
 
 def admin_app(state: ServerState, guard: HostGuard) -> web.Application:
@@ -86,7 +98,7 @@ def _health_routes(state: ServerState) -> list[web.RouteDef]:
         return web.Response(text="alive\n")
 
     async def readyz(_request: web.Request) -> web.StreamResponse:
-        return web.Response(text="ready\n") if state.phase == "ready" else problem(503)
+        return web.Response(text="ready\n") if state.phase == "ready" else refusal(503)
 
     async def metrics(_request: web.Request) -> web.StreamResponse:
         return web.Response(body=state.metrics.exposition(), headers={hdrs.CONTENT_TYPE: _METRICS_TYPE})
@@ -105,29 +117,27 @@ def guarding(guard: HostGuard) -> Middleware:
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         host = request.headers.get(hdrs.HOST)
         if host is None:
-            return problem(400)
+            return refusal(400)
         if not guard.accepts(host):
-            return problem(403, *_HOST_REFUSED)
+            return _answer(WRONG_HOST, _HOST_DETAIL)
         if request.method in _WRITING_METHODS and request.match_info.http_exception is None:
             if request.content_type != "application/json":
-                return problem(415)
+                return refusal(415)
             origin = request.headers.get(hdrs.ORIGIN)
             if origin is not None and origin.lower() not in {f"http://{host.lower()}", f"https://{host.lower()}"}:
-                return problem(403, *_ORIGIN_REFUSED)
+                return _answer(_FOREIGN_ORIGIN, _ORIGIN_DETAIL)
         return await handler(request)
 
     return guarded
 
 
-def problem(status: int, name: str | None = None, detail: str | None = None) -> web.Response:
-    """A problem document (RFC 9457). Its words are ours alone."""
-    default_name, default_detail = _PROBLEMS.get(status, ("error", "The request could not be answered."))
-    body = {
-        "type": f"urn:rangecache:problem:{name or default_name}",
-        "status": status,
-        "detail": detail or default_detail,
-    }
-    return web.Response(status=status, body=_dumps(body).encode(), content_type=_PROBLEM_TYPE)
+def refusal(status: int) -> web.Response:
+    """The error answer for this status."""
+    return _answer(*_PROBLEMS.get(status, (Problem(status, "error", "Error"), "The request could not be answered.")))
+
+
+def _answer(problem: Problem, detail: str) -> web.Response:
+    return web.Response(status=problem.status, body=document(problem, detail), content_type=_PROBLEM_TYPE)
 
 
 def _dumps(document: object) -> str:
@@ -141,7 +151,7 @@ class AdminServer:
         self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=_CLOSE_TIMEOUT_S)
         self._listener: asyncio.Server | None = None
 
-    async def start(self, host: str, port: int) -> None:
+    async def start(self, address: Address) -> None:
         """Listen; port 0 takes a free one. Raises OSError where the address cannot be had."""
         await self._runner.setup()
         manager = self._runner.server
@@ -161,18 +171,21 @@ class AdminServer:
 
         loop = asyncio.get_running_loop()
         try:
-            self._listener = await loop.create_server(connection, host, port)
+            if isinstance(address, UnixAddress):
+                self._listener = await loop.create_unix_server(connection, address.path)
+            else:
+                self._listener = await loop.create_server(connection, address.host, address.port)
         except OSError:
             await self._runner.cleanup()
             raise
 
     @property
-    def address(self) -> tuple[str, int]:
-        """The host and port it listens on."""
+    def address(self) -> Address:
+        """Where it listens, with the port it was given."""
         if self._listener is None:
             raise RuntimeError("the server has not been started")
-        host, port = self._listener.sockets[0].getsockname()[:2]
-        return host, port
+        name = self._listener.sockets[0].getsockname()
+        return UnixAddress(name) if isinstance(name, str) else TcpAddress(*name[:2])
 
     async def aclose(self) -> None:
         """Stop listening, let answers under way finish for 2 s, close every connection."""
@@ -227,7 +240,7 @@ class _Connection(web.RequestHandler):
             logger.error("an admin request failed", exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer had begun, it can only be cut off")
-        answer = problem(status)
+        answer = refusal(status)
         answer.force_close()
         return answer
 
@@ -246,7 +259,7 @@ class _Connection(web.RequestHandler):
 
 
 def _reworded(answer: web.StreamResponse) -> web.Response:
-    reworded = problem(answer.status)
+    reworded = refusal(answer.status)
     if hdrs.ALLOW in answer.headers:
         reworded.headers[hdrs.ALLOW] = answer.headers[hdrs.ALLOW]
     if answer.keep_alive is False:

@@ -14,11 +14,15 @@ from rangecache.server import admin
 from rangecache.server.admin import AdminServer, admin_app, health_app
 from rangecache.server.health import ServerState
 from rangecache.server.hosts import HostGuard
+from rangecache.server.problems import document
+from rangecache.settings.units import Address, TcpAddress, UnixAddress
 from rangecache.telemetry import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
+ANY_PORT = TcpAddress("127.0.0.1", 0)
 SECRET_WORD = "xyzzy-marker"
 
 
@@ -33,9 +37,17 @@ class Answer:
         return json.loads(self.body)
 
 
+async def connected(server: AdminServer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    match server.address:
+        case TcpAddress(host, port):
+            return await asyncio.open_connection(host, port)
+        case UnixAddress(path):
+            return await asyncio.open_unix_connection(path)
+
+
 async def ask_raw(server: AdminServer, request: bytes) -> Answer:
     """One request on its own connection, byte for byte."""
-    reader, writer = await asyncio.open_connection(*server.address)
+    reader, writer = await connected(server)
     try:
         writer.write(request)
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
@@ -57,9 +69,9 @@ async def ask(server: AdminServer, path: str, method: str = "GET", body: bytes =
 
 
 @asynccontextmanager
-async def listening(app: web.Application) -> AsyncIterator[AdminServer]:
+async def listening(app: web.Application, address: Address = ANY_PORT) -> AsyncIterator[AdminServer]:
     server = AdminServer(app)
-    await server.start("127.0.0.1", 0)
+    await server.start(address)
     try:
         yield server
     finally:
@@ -120,7 +132,7 @@ async def test_stats_and_configuration_are_json(server: AdminServer) -> None:
 async def test_a_foreign_host_is_refused_on_every_path(server: AdminServer, path: str) -> None:
     answer = await ask(server, path, Host=f"{SECRET_WORD}.example")
     assert answer.status == 403
-    assert answer.json["type"] == "urn:rangecache:problem:host-not-allowed"
+    assert answer.json["type"] == "urn:rangecache:problem:wrong-host"
     assert SECRET_WORD.encode() not in answer.body
 
 
@@ -174,7 +186,7 @@ async def test_a_preflight_is_never_granted(server: AdminServer) -> None:
         ("GET", f"/{SECRET_WORD}", 404, "not-found"),
         ("POST", f"/{SECRET_WORD}", 404, "not-found"),
         ("POST", "/v1/stats", 405, "method-not-allowed"),
-        ("GET", "/v1/fail", 500, "internal-error"),
+        ("GET", "/v1/fail", 500, "internal"),
     ],
 )
 async def test_errors_are_problem_documents_of_constant_text(
@@ -183,11 +195,9 @@ async def test_errors_are_problem_documents_of_constant_text(
     answer = await ask(server, f"{path}?{SECRET_WORD}", method, X_Secret=SECRET_WORD)
     assert answer.status == status
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json == {
-        "type": f"urn:rangecache:problem:{name}",
-        "status": status,
-        "detail": admin._PROBLEMS[status][1],
-    }
+    problem, detail = admin._PROBLEMS[status]
+    assert (problem.status, problem.name) == (status, name)
+    assert answer.body == document(problem, detail)
 
 
 async def test_405_names_the_methods_that_are_known(server: AdminServer) -> None:
@@ -247,7 +257,7 @@ async def test_a_connection_that_sends_no_request_is_cut_off(
 ) -> None:
     monkeypatch.setattr(admin, "_FIRST_ANSWER_TIMEOUT_S", 0.05)
     async with listening(health_app(state)) as server:
-        reader, writer = await asyncio.open_connection(*server.address)
+        reader, writer = await connected(server)
         writer.write(b"GET /livez HT")
         assert await asyncio.wait_for(reader.read(), 10) == b""
         writer.close()
@@ -258,10 +268,10 @@ async def test_a_connection_too_many_is_refused_and_the_others_go_on(
 ) -> None:
     monkeypatch.setattr(admin, "_CONNECTIONS_MAX", 1)
     async with listening(health_app(state)) as server:
-        reader, writer = await asyncio.open_connection(*server.address)
+        reader, writer = await connected(server)
         writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"200 OK" in await reader.readuntil(b"alive\n")
-        refused, other = await asyncio.open_connection(*server.address)
+        refused, other = await connected(server)
         assert await asyncio.wait_for(refused.read(), 10) == b""
         writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"200 OK" in await reader.readuntil(b"alive\n")
@@ -269,10 +279,15 @@ async def test_a_connection_too_many_is_refused_and_the_others_go_on(
         other.close()
 
 
+async def test_it_also_listens_on_a_unix_socket(state: ServerState, tmp_path: Path) -> None:
+    async with listening(health_app(state), UnixAddress(str(tmp_path / "admin.sock"))) as server:
+        assert (await ask(server, "/livez")).status == 200
+
+
 async def test_an_address_in_use_is_an_os_error_and_leaves_nothing_behind(
     server: AdminServer, state: ServerState
 ) -> None:
     second = AdminServer(health_app(state))
     with pytest.raises(OSError, match="in use"):
-        await second.start(*server.address)
+        await second.start(server.address)
     await second.aclose()
