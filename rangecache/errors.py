@@ -46,6 +46,11 @@ class AccessDenied(RequestError):
 class InvalidRange(RequestError):
     """The Range header has no valid form, or none of its ranges lies in the object."""
 
+    def __init__(self, message: str, size: int | None = None) -> None:
+        super().__init__(message)
+        self.size = size
+        """The object's length, where it is known."""
+
 
 class NotCached(RequestError):
     """`only-if-cached` was asked and something is missing."""

@@ -39,6 +39,29 @@ class Lifetime:
     """Whether it may be used after its time, within the configured bounds (RFC 9111 section 4.2.4)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a request's own Cache-Control asks of us (RFC 9111 section 5.2.1)."""
+
+    revalidate: bool = False
+    """`no-cache`, `no-store` or `max-age=0`: ask the origin whether our copy still holds. A client cannot make us
+    fetch everything anew: that would be an amplifier."""
+    only_if_cached: bool = False
+
+
+def read_wishes(cache_control: str | None) -> Wishes:
+    """Read a request's Cache-Control header."""
+    if cache_control is None:
+        return NO_WISHES
+    directives = parse_directives(cache_control)
+    asked = not directives.keys().isdisjoint({"no-cache", "no-store"})
+    zero = "max-age" in directives and delta_seconds(directives["max-age"]) == 0
+    return Wishes(asked or zero, "only-if-cached" in directives)
+
+
+NO_WISHES: Final = Wishes()
+
+
 def lifetime(ttl: Ttl, headers: Mapping[str, str], now: float) -> Lifetime:
     """The lifetime of an answer with these headers (names in lower case), received at `now` (seconds since 1970)."""
     if ttl == "immutable":

@@ -1,0 +1,181 @@
+"""The bytes of one answer, block after block, from wherever they are.
+
+Each block is looked for in memory, among the runs on their way, on disk, and then fetched. While the reader reads, a
+few runs are kept in flight ahead of it, as far as there is room. A reader holds no block while its client is slow:
+it keeps its place, and finds the block again where it then is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rangecache.errors import TierError
+from rangecache.ranges import block_indices
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator, Sequence
+
+    from rangecache.blocks.tiers import Tiers
+    from rangecache.ranges import ByteRange
+    from rangecache.read.catalog import Known
+    from rangecache.read.fetcher import Fetcher
+    from rangecache.read.run import Run
+    from rangecache.telemetry import Counter
+
+AHEAD_RUNS: Final = 4  # runs in flight ahead of a reader: enough to keep a 100 MB/s origin 30 ms away busy
+SURVEY_BLOCKS: Final = 256  # how far an answer is looked over before it begins; 64 MiB of the usual blocks
+PRIMED: Final = memoryview(b"")
+
+
+class Presence:
+    """Where the blocks of an answer were when it began."""
+
+    __slots__ = ("disk", "joined", "memory", "missing")
+
+    def __init__(self) -> None:
+        self.memory = 0
+        self.disk = 0
+        self.missing = 0
+        self.joined = False
+        """Some of the missing ones were already on their way."""
+
+
+class BodyReader:
+    """Reads `ranges` of one version. Used once, by one task."""
+
+    def __init__(
+        self, known: Known, ranges: Sequence[ByteRange], tiers: Tiers, fetcher: Fetcher, served: Counter
+    ) -> None:
+        self._known = known
+        self._ranges = ranges
+        self._tiers = tiers
+        self._fetcher = fetcher
+        self._served = served
+        self._attached: list[Run] = []
+        self._plan = self._blocks()
+        self._claimed = 0
+        self._passed = 0
+        self.presence = Presence()
+
+    async def pieces(self) -> AsyncGenerator[memoryview, None]:
+        """The bytes of all ranges in order; no piece crosses a range's border.
+
+        The first piece is empty: by then the origin has vouched for the first run that is missing, so an object that
+        has changed is found out (`GenerationGone`) while nothing has been sent. Close it if it is not read to its end.
+        """
+        known, block_bytes = self._known, self._known.block_bytes
+        try:
+            await self._prime()
+            yield PRIMED
+            at = -1
+            for wanted in self._ranges:
+                position = wanted.start
+                while position < wanted.end:
+                    if position // block_bytes != at:
+                        at = position // block_bytes
+                        self._passed += 1
+                        self._pass(position)
+                        self._read_ahead()
+                    piece, source = await self._piece(position, wanted.end)
+                    position += len(piece)
+                    self._served.cell(known.meta.ref.provider, source).value += len(piece)
+                    yield piece
+        finally:
+            for run in self._attached:
+                self._fetcher.detach(run)
+            self._attached.clear()
+
+    def _blocks(self) -> Iterator[int]:
+        """Block numbers in the order in which they are read."""
+        before = -1
+        for wanted in self._ranges:
+            for index in block_indices(wanted, self._known.block_bytes):
+                if index != before:
+                    yield index
+                before = index
+
+    async def _prime(self) -> None:
+        """Look over the beginning of the answer, start what is missing, and wait for the first run's head."""
+        presence, ahead = self.presence, self._blocks()
+        missing = None
+        for _, index in zip(range(SURVEY_BLOCKS), ahead, strict=False):
+            key = self._known.block_key(index)
+            if self._tiers.peek(key) is not None:
+                presence.memory += 1
+            elif self._fetcher.flying(key):
+                presence.missing += 1
+                presence.joined = True
+                missing = index if missing is None else missing
+            elif self._tiers.contains(key):
+                presence.disk += 1
+            else:
+                presence.missing += 1
+                missing = index if missing is None else missing
+        self._claim_next()
+        if missing is None:
+            return
+        run = self._run_at(missing * self._known.block_bytes)
+        if run is not None:
+            await run.wait_opened()
+
+    def _claim_next(self) -> None:
+        """Claim the next blocks of the plan, one run's worth."""
+        indices = [index for _, index in zip(range(self._fetcher.run_blocks), self._plan, strict=False)]
+        self._claimed += len(indices)
+        self._attach(self._fetcher.claim(self._known, indices, "demand"))
+
+    def _read_ahead(self) -> None:
+        """Keep `AHEAD_RUNS` runs claimed beyond the block being read, as far as there is room for them."""
+        run_blocks = self._fetcher.run_blocks
+        while self._claimed - self._passed < (AHEAD_RUNS - 1) * run_blocks:
+            before = self._claimed
+            if self._claimed > self._passed and not self._fetcher.has_room(run_blocks * self._known.block_bytes):
+                return
+            self._claim_next()
+            if self._claimed == before:
+                return
+
+    def _attach(self, found: list[Run]) -> None:
+        for run in found:
+            if run not in self._attached:
+                self._fetcher.attach(run)
+                self._attached.append(run)
+
+    def _run_at(self, position: int) -> Run | None:
+        for run in self._attached:
+            if run.covers(position) and not run.dropped:
+                return run
+        return None
+
+    def _pass(self, position: int) -> None:
+        """Leave the runs that lie behind. With several ranges the reading may come back to one, so they are kept."""
+        if len(self._ranges) > 1:
+            return
+        for run in [run for run in self._attached if run.end <= position]:
+            self._attached.remove(run)
+            self._fetcher.detach(run)
+
+    async def _piece(self, position: int, end: int) -> tuple[memoryview, str]:
+        """The next bytes, at most to the end of their block, and where they were found."""
+        index = position // self._known.block_bytes
+        key = self._known.block_key(index)
+        while True:
+            run = self._run_at(position)
+            if run is not None:
+                piece = await run.read(position, end)
+                if piece is not None:
+                    return piece, "origin"
+            block, source = self._tiers.peek(key), "memory"
+            if block is None and not self._fetcher.flying(key):
+                block, source = await self._find(index)
+            if block is not None:
+                offset = index * self._known.block_bytes
+                return block[position - offset : end - offset], source
+            self._attach(self._fetcher.claim(self._known, (index,), "demand", needed=index))
+
+    async def _find(self, index: int) -> tuple[memoryview | None, str]:
+        try:
+            found = await self._tiers.find(self._known.block_key(index))
+        except TierError:
+            return None, ""  # counted and logged where it happened; the origin has the bytes
+        return found if found is not None else (None, "")

@@ -1,0 +1,229 @@
+"""Missing blocks: who fetches them, in which requests, and where they go when they arrive.
+
+Blocks are coalesced, not requests. A reader claims the blocks that it misses; those which somebody fetches already are
+joined, the others become runs of neighbours, one ranged GET each. Claiming never awaits, so between the look at the
+tiers and the claim nothing can change; but between the reader's own look and his claim it can:
+
+    reader A misses block 7 and waits for the disk ... reader B's run lands block 7 ... A claims block 7
+
+so the claim looks at the memory tier once more.
+
+A run belongs to the cache. Readers come and go; if the last one goes while more than `ABANDON_BYTES` and half of the
+run is still to come, the run is cancelled and its connection closed. Otherwise it lands, for the next reader.
+
+The bytes of runs are bounded by `room`. It is taken after the origin has answered and before its body is read, always
+in the order connection, then room: whoever holds room has his connection, so the two cannot wait for each other. A run
+that has landed keeps its buffers for readers who are not through, until somebody else needs the room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from rangecache.errors import GenerationGone, InvalidAnswer, RangecacheError, Unavailable
+from rangecache.origin.base import GetResult
+from rangecache.ranges import ByteRange, runs
+from rangecache.read.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rangecache.aio.room import ByteRoom
+    from rangecache.aio.tasks import Background
+    from rangecache.blocks.base import BlockStore
+    from rangecache.model import BlockKey, ObjectMeta
+    from rangecache.origin.base import ObjectStore, Purpose
+    from rangecache.read.catalog import Catalog, Known
+    from rangecache.telemetry import Metrics
+
+ABANDON_BYTES: Final = 64 * 1024  # less than this is sooner fetched than a new connection is opened (Squid: 16 KiB)
+SKIP_BYTES_MAX: Final = 64 * 1024 * 1024  # what is read and thrown away of an origin that ignores Range
+
+
+class Fetcher:
+    """Turns missing blocks into ranged GETs and lands their bytes in the tiers."""
+
+    def __init__(
+        self,
+        stores: Mapping[str, ObjectStore],
+        tiers: BlockStore,
+        catalog: Catalog,
+        room: ByteRoom,
+        background: Background,
+        metrics: Metrics,
+        *,
+        run_blocks: int,
+        gap_blocks: int,
+    ) -> None:
+        """`run_blocks` is the longest run; `gap_blocks` how many blocks may be over-read to join two runs."""
+        self._stores = stores
+        self._tiers = tiers
+        self._catalog = catalog
+        self._room = room
+        self._background = background
+        self._metrics = metrics
+        self.run_blocks = run_blocks
+        self._gap_blocks = gap_blocks
+        self._flying: dict[BlockKey, Run] = {}
+        self._held: OrderedDict[Run, None] = OrderedDict()
+        self._coalesced = metrics.coalesced.cell()
+
+    def __len__(self) -> int:
+        return len(set(self._flying.values()))
+
+    def flying(self, key: BlockKey) -> bool:
+        """Whether the block is on its way."""
+        return key in self._flying
+
+    def has_room(self, size: int) -> bool:
+        """Whether `size` bytes may be fetched ahead of their reader without anybody waiting for room."""
+        return not self._room.wanted_bytes and self._room.taken_bytes + size <= self._room.limit_bytes
+
+    def claim(self, known: Known, indices: Iterable[int], purpose: Purpose, needed: int | None = None) -> list[Run]:
+        """Join or start the runs that bring those of the blocks which no tier has.
+
+        Block `needed` is fetched even if a tier should have it: the caller has just asked, and it had not.
+        """
+        found: dict[Run, None] = {}
+        missing = []
+        for index in sorted(set(indices)):
+            key = known.block_key(index)
+            run = self._flying.get(key)
+            if run is not None:
+                found[run] = None
+            elif self._tiers.peek(key) is None if index == needed else not self._tiers.contains(key):
+                missing.append(index)
+        self._coalesced.value += len(found)
+        for blocks in runs(missing, self.run_blocks, self._gap_blocks):
+            run = Run(known, blocks)
+            self._register(run)
+            run.task = self._background.spawn(self._fetch(run, purpose), f"fetch {known.meta.ref.provider}")
+            found[run] = None
+        return sorted(found, key=lambda run: run.start)
+
+    def adopt(self, known: Known, answer: GetResult) -> Run:
+        """A run for the whole blocks of an answer that the caller has open and will `land` in its own task."""
+        block_bytes = known.block_bytes
+        first = -(-answer.range.start // block_bytes)
+        whole = answer.range.end == known.meta.size
+        last = -(-answer.range.end // block_bytes) if whole else answer.range.end // block_bytes
+        run = Run(known, range(first, max(first, last)))
+        run.task = asyncio.current_task()
+        self._register(run)
+        return run
+
+    def attach(self, run: Run) -> None:
+        """One more reader wants this run."""
+        run.readers += 1
+
+    def detach(self, run: Run) -> None:
+        """One reader less. The last one's leaving may end the run."""
+        run.readers -= 1
+        if run.readers:
+            return
+        if run.done:
+            self._give_up(run)
+        elif run.missing > max(ABANDON_BYTES, run.length // 2) and run.task is not None:
+            self._unregister(run)  # at once: nobody may join a run that is on its way out
+            run.task.cancel()
+
+    async def land(self, run: Run, answer: GetResult) -> None:
+        """Read an answer that has been checked into its run and the tiers. Errors go to the run's readers."""
+        taken = False
+        try:
+            await self._take_room(run.length)
+            taken = True
+            run.open()
+            position = answer.range.start
+            async for chunk in answer.chunks:
+                view = memoryview(chunk)[max(0, run.arrived - position) : max(0, run.end - position)]
+                position += len(chunk)
+                for index, block in run.feed(view):
+                    key = run.known.block_key(index)
+                    await self._tiers.put(key, block)
+                    if self._flying.get(key) is run:
+                        del self._flying[key]
+                # An answer that ends with the run is read to its end, so that its connection can be used again.
+                if run.done and answer.range.end != run.end:
+                    break
+        except RangecacheError as error:
+            self._failed(run, error)
+        finally:
+            self._unregister(run)
+            if not run.done:
+                run.fail(Unavailable("the fetch of these bytes was cancelled; ask again"))
+            if taken:
+                self._landed(run)
+
+    async def _fetch(self, run: Run, purpose: Purpose) -> None:
+        meta = run.known.meta
+        # The operator's `immutable` may stand in for a validator that the origin does not have: nothing to pin to.
+        pin = None if meta.validator == "immutable" else meta
+        wanted = ByteRange(run.start, run.end)
+        try:
+            async with self._stores[meta.ref.provider].get(
+                meta.ref, range=wanted, if_match=pin, purpose=purpose
+            ) as answer:
+                if not isinstance(answer, GetResult):
+                    raise InvalidAnswer("the origin answered 304 to a request without a condition")
+                _check(answer, wanted, meta)
+                await self.land(run, answer)
+        except RangecacheError as error:
+            self._failed(run, error)
+        finally:
+            self._unregister(run)
+            run.fail(Unavailable("the fetch of these bytes was cancelled; ask again"))
+
+    def _failed(self, run: Run, error: RangecacheError) -> None:
+        if isinstance(error, GenerationGone):
+            self._catalog.conflict(run.known)
+            self._metrics.version_conflicts.cell(run.known.meta.ref.provider).value += 1
+        run.fail(error)
+
+    def _register(self, run: Run) -> None:
+        for index in run.blocks:
+            self._flying.setdefault(run.known.block_key(index), run)
+
+    def _unregister(self, run: Run) -> None:
+        for index in run.blocks:
+            key = run.known.block_key(index)
+            if self._flying.get(key) is run:
+                del self._flying[key]
+
+    async def _take_room(self, size: int) -> None:
+        while self._held and self._room.taken_bytes + size > self._room.limit_bytes:
+            self._give_up(next(iter(self._held)))
+        await self._room.take(size)
+
+    def _landed(self, run: Run) -> None:
+        """Keep the buffers for readers who are not through, unless somebody waits for the room."""
+        self._held[run] = None
+        if not run.readers or self._room.wanted_bytes:
+            self._give_up(run)
+
+    def _give_up(self, run: Run) -> None:
+        if run in self._held:
+            del self._held[run]
+            run.drop()
+            self._room.give(run.length)
+
+    def __repr__(self) -> str:
+        return f"<Fetcher {len(self)} runs under way, {len(self._held)} held, {self._room!r}>"
+
+
+def _check(answer: GetResult, wanted: ByteRange, meta: ObjectMeta) -> None:
+    """Distrust the answer once more, as the one who knows which version it must be. Raises `GenerationGone` or
+    `InvalidAnswer`."""
+    if meta.validator == "immutable":
+        if answer.meta.size != meta.size:
+            raise GenerationGone("an object that the configuration calls immutable has changed its length", answer.meta)
+    elif answer.meta.generation != meta.generation:
+        raise GenerationGone("the object has changed at the origin", answer.meta)
+    if answer.range.start > wanted.start or answer.range.end < wanted.end:
+        raise InvalidAnswer("the origin sent other bytes than those asked for")
+    if wanted.start - answer.range.start > SKIP_BYTES_MAX:
+        raise InvalidAnswer(
+            "the origin ignores Range, and the bytes asked for lie too deep in the object to skip there"
+        )

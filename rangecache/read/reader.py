@@ -1,0 +1,286 @@
+"""Answers a read: which version is current, what the request means for it, and where its bytes are.
+
+`try_open` answers what needs no waiting: metadata that is fresh and blocks that are in memory. Everything else takes
+the same steps in `open`, which may ask the origin. A version that dies under a reader who has sent nothing yet is
+begun anew, once; later the answer is aborted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from rangecache.errors import (
+    BudgetExhausted,
+    GenerationGone,
+    InvalidRange,
+    NotCached,
+    NotFound,
+    TransientError,
+)
+from rangecache.ranges import ByteRange, OffsetRange, block_indices, parse_range
+from rangecache.read.body import BodyReader
+from rangecache.read.conditions import Decision, decide
+from rangecache.read.fetcher import SKIP_BYTES_MAX
+from rangecache.read.freshness import Wishes, read_wishes
+from rangecache.read.messages import HIT_DISK, HIT_MEMORY, CacheStatus, Reply
+from rangecache.read.passing import PassThrough, check_skip, from_hand_off, reaches, single
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rangecache.aio.clock import Clock
+    from rangecache.blocks.tiers import Tiers
+    from rangecache.origin.base import ObjectStore
+    from rangecache.ranges import RangeSpec
+    from rangecache.read.body import Presence
+    from rangecache.read.catalog import Catalog, Known
+    from rangecache.read.fetcher import Fetcher
+    from rangecache.read.messages import ReadRequest
+    from rangecache.read.opening import HandOff, Opened, Opener
+    from rangecache.telemetry import Metrics
+
+IMMEDIATE_BYTES_MAX: Final = 8 * 1024 * 1024  # more is streamed, so that a slow client does not pin it in memory
+RESTARTS: Final = 1  # a version that dies before anything was sent is replaced by the current one, once
+
+
+@dataclass(slots=True)
+class Current:
+    """The version that a request is answered from, and how we know."""
+
+    known: Known
+    opened: Opened | None = None
+    """The origin was asked for it just now."""
+    first: bool = False
+    """It was this request that asked."""
+    stale: bool = False
+    """Its time is over, and it is used all the same."""
+
+
+class RangeReader:
+    """The front of the cache. One for all requests."""
+
+    def __init__(
+        self,
+        stores: Mapping[str, ObjectStore],
+        tiers: Tiers,
+        catalog: Catalog,
+        fetcher: Fetcher,
+        opener: Opener,
+        metrics: Metrics,
+        clock: Clock,
+        *,
+        max_ranges: int,
+        stale_while_revalidate_s: float,
+        stale_if_error_s: float,
+    ) -> None:
+        self._stores = stores
+        self._tiers = tiers
+        self._catalog = catalog
+        self._fetcher = fetcher
+        self._opener = opener
+        self._served = metrics.served_bytes
+        self._clock = clock
+        self._max_ranges = max_ranges
+        self._stale_while_revalidate_s = stale_while_revalidate_s
+        self._stale_if_error_s = stale_if_error_s
+
+    # --- without waiting ------------------------------------------------------------------------------------------
+
+    def try_open(self, request: ReadRequest) -> Reply | None:
+        """The answer, if it can be given at once; None if it needs waiting.
+
+        Raises `NotFound` where the origin has just said so, and `BadRequest` for malformed conditions.
+        """
+        if request.cache_control is not None and read_wishes(request.cache_control).revalidate:
+            return None
+        known = self._catalog.peek(request.ref)
+        now = self._clock.monotonic()
+        if known is None or known.bypass or now >= known.fresh_until:
+            if known is None and self._catalog.is_absent(request.ref):
+                raise NotFound("the origin has no such object")
+            return None
+        decision = decide(request, known.meta, self._max_ranges)
+        if decision.doubtful:
+            return None
+        if request.head or not decision.ranges:
+            return Reply(decision.status, known.meta, HIT_MEMORY, known.age(now))
+        views = self._resident(known, decision.ranges)
+        if views is None:
+            return None
+        return Reply(decision.status, known.meta, HIT_MEMORY, known.age(now), decision.ranges, views)
+
+    def _resident(self, known: Known, ranges: tuple[ByteRange, ...]) -> list[memoryview] | None:
+        """The bytes of all ranges, if every block is in memory and they are not too many."""
+        block_bytes, peek = known.block_bytes, self._tiers.peek
+        views, total = [], 0
+        for wanted in ranges:
+            total += wanted.end - wanted.start
+            if total > IMMEDIATE_BYTES_MAX:
+                return None
+            for index in block_indices(wanted, block_bytes):
+                block = peek(known.block_key(index))
+                if block is None:
+                    return None
+                offset = index * block_bytes
+                views.append(block[max(0, wanted.start - offset) : wanted.end - offset])
+        self._served.cell(known.meta.ref.provider, "memory").value += total
+        return views
+
+    # --- with waiting ---------------------------------------------------------------------------------------------
+
+    async def open(self, request: ReadRequest) -> Reply:
+        """The answer. Raises `RequestError` for what the client did, `OriginError` for what the origin did."""
+        for restart in range(RESTARTS + 1):
+            try:
+                return await self._open(request)
+            except GenerationGone:
+                # Nothing has been sent. The fetcher has struck the dead version off the catalog.
+                if restart == RESTARTS:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _open(self, request: ReadRequest) -> Reply:
+        wishes = read_wishes(request.cache_control)
+        current = await self._current(request, wishes)
+        decision = decide(request, current.known.meta, self._max_ranges)
+        if decision.doubtful and current.opened is None and not wishes.only_if_cached and not current.known.bypass:
+            # A refusal that rests on what we remember: somebody may just have written.
+            current = await self._ask(request, current.known)
+            decision = decide(request, current.known.meta, self._max_ranges)
+        bodiless = request.head or not decision.ranges
+        hand_off = current.opened.hand_off if current.opened is not None and current.first else None
+        if hand_off is not None:
+            if bodiless:
+                hand_off.discard()
+            elif (reply := await self._from_hand_off(current, hand_off, decision)) is not None:
+                return reply
+        # An opening has just said all that a request without a body wants; so has no later look at a bypassed object.
+        if current.known.bypass and not (bodiless and current.opened is not None):
+            return await self._pass_through(request)
+        return await self._from_blocks(request, current, decision, wishes)
+
+    async def _current(self, request: ReadRequest, wishes: Wishes) -> Current:
+        """The version to answer from, asking the origin if need be."""
+        known = await self._catalog.find(request.ref)
+        if known is None:
+            if self._catalog.is_absent(request.ref) and not wishes.revalidate:
+                raise NotFound("the origin has no such object")
+            if wishes.only_if_cached:
+                raise NotCached("this object is not in the cache, and only-if-cached was asked")
+            return await self._ask(request, None)
+        now = self._clock.monotonic()
+        if now < known.fresh_until and not wishes.revalidate:
+            return Current(known)
+        if known.bypass:
+            return await self._ask(request, None)
+        over_s = now - known.fresh_until
+        if wishes.only_if_cached:
+            raise NotCached("the cached version of this object has to be validated, and only-if-cached was asked")
+        may_be_stale = known.stale_allowed and not wishes.revalidate
+        if may_be_stale and over_s < self._stale_while_revalidate_s:
+            self._opener.revalidate(known)
+            return Current(known, stale=True)
+        try:
+            return await self._ask(request, known)
+        except (TransientError, BudgetExhausted):
+            if may_be_stale and over_s < self._stale_if_error_s:
+                return Current(known, stale=True)
+            raise
+
+    async def _ask(self, request: ReadRequest, known: Known | None) -> Current:
+        opened, first = await self._opener.open(request.ref, _wanted(request, self._max_ranges), known)
+        return Current(opened.known, opened, first)
+
+    async def _from_blocks(self, request: ReadRequest, current: Current, decision: Decision, wishes: Wishes) -> Reply:
+        known = current.known
+        age_s = known.age(self._clock.monotonic())
+        if request.head or not decision.ranges:
+            cache = self._status(current, None)
+            return Reply(decision.status, known.meta, cache, age_s)
+        if wishes.only_if_cached and not self._all_cached(known, decision.ranges):
+            raise NotCached("a part of these bytes is not in the cache, and only-if-cached was asked")
+        body = BodyReader(known, decision.ranges, self._tiers, self._fetcher, self._served)
+        pieces = body.pieces()
+        await anext(pieces)
+        return Reply(decision.status, known.meta, self._status(current, body.presence), age_s, decision.ranges, pieces)
+
+    def _all_cached(self, known: Known, ranges: tuple[ByteRange, ...]) -> bool:
+        return all(
+            self._tiers.contains(known.block_key(index))
+            for wanted in ranges
+            for index in block_indices(wanted, known.block_bytes)
+        )
+
+    def _status(self, current: Current, presence: Presence | None) -> CacheStatus:
+        """Say how the answer came about (RFC 9211)."""
+        opened = current.opened
+        if current.stale:
+            ttl_s = int(current.known.fresh_until - self._clock.monotonic()) - 1
+            return CacheStatus("stale", hit=True, ttl_s=ttl_s)
+        if opened is not None and opened.status == 304 and (presence is None or not presence.missing):
+            return CacheStatus("revalidated", fwd="stale", fwd_status=304, collapsed=not current.first)
+        if opened is not None and opened.status != 304:
+            return CacheStatus(
+                "miss", fwd="uri-miss", fwd_status=opened.status, stored=True, collapsed=not current.first
+            )
+        if presence is None or not presence.missing:
+            return HIT_DISK if presence is not None and presence.disk else HIT_MEMORY
+        some = presence.memory or presence.disk
+        return CacheStatus(
+            "partial" if some else "miss",
+            fwd="partial" if some else "uri-miss",
+            fwd_status=206,
+            stored=True,
+            collapsed=presence.joined,
+        )
+
+    # --- what cannot be stored ------------------------------------------------------------------------------------
+
+    async def _from_hand_off(self, current: Current, hand_off: HandOff, decision: Decision) -> Reply | None:
+        """Answer from the response that was opened for this request; None where it has too little."""
+        known = current.known
+        decision = single(decision, known.meta)
+        if not decision.ranges or not reaches(hand_off.range, decision):
+            hand_off.discard()
+            return None
+        wanted = decision.ranges[0]
+        if wanted.start - hand_off.range.start > SKIP_BYTES_MAX:
+            hand_off.discard()
+        check_skip(hand_off.range, wanted)
+        outcome = "bypass" if known.bypass else "uri-miss"
+        cache = CacheStatus(
+            "bypass" if known.bypass else "miss",
+            fwd=outcome,
+            fwd_status=206 if hand_off.range.length < known.meta.size else 200,
+            stored=not known.bypass,
+        )
+        hand_off.take()
+        pieces = from_hand_off(hand_off, wanted, self._served.cell(known.meta.ref.provider, "origin"))
+        await anext(pieces)
+        age_s = known.age(self._clock.monotonic())
+        return Reply(decision.status, known.meta, cache, age_s, decision.ranges, pieces)
+
+    async def _pass_through(self, request: ReadRequest) -> Reply:
+        """Ask the origin for exactly what the client asked for, for this client alone."""
+        passing = PassThrough(self._stores[request.ref.provider], request, self._max_ranges)
+        pieces = passing.pieces(self._served.cell(request.ref.provider, "origin"))
+        await anext(pieces)
+        reply = passing.reply(pieces)
+        if request.head or not reply.ranges:
+            await pieces.aclose()
+            reply.ranges, reply.body = (), ()
+        return reply
+
+
+def _wanted(request: ReadRequest, max_ranges: int) -> RangeSpec | None:
+    """Which bytes to ask for together with the metadata; None for the first block."""
+    if request.head:
+        return None
+    if request.range is None:
+        return OffsetRange(0)
+    try:
+        specs = parse_range(request.range, max_ranges)
+    except InvalidRange:
+        return None
+    return specs[0] if specs is not None else OffsetRange(0)
