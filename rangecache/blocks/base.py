@@ -29,6 +29,11 @@ class TierStats:
 class BlockStore(Protocol):
     """A tier. Views that it hands out are read-only and stay valid however long the caller keeps them."""
 
+    @property
+    def name(self) -> str:
+        """`memory` or `disk`: what `Cache-Status` and the metrics call it."""
+        ...
+
     def peek(self, key: BlockKey) -> memoryview | None:
         """The block if it is resident and verified, at once. None: not resident, or not without waiting."""
         ...
@@ -41,10 +46,26 @@ class BlockStore(Protocol):
         """The verified block, or None. Raises `TierError` where the tier is broken."""
         ...
 
+    def keep(self, key: BlockKey, data: memoryview) -> None:
+        """Keep the block, or decide not to. Never waits for a slow medium: a full queue drops and counts. Called on
+        the event loop; the bytes must not change afterwards."""
+        ...
+
     async def put(self, key: BlockKey, data: memoryview) -> None:
-        """Keep the block, or decide not to. Never waits for a slow medium: a full queue drops and counts."""
+        """As `keep`, for a caller that awaits anyway."""
         ...
 
     def stats(self) -> TierStats: ...
 
     async def aclose(self) -> None: ...
+
+
+def exact(data: memoryview) -> memoryview:
+    """A read-only view of the same bytes that keeps nothing else alive.
+
+    A view into a larger buffer would hold the whole buffer in memory while only the view's bytes are counted: such a
+    one is copied, any other is not.
+    """
+    if data.nbytes == memoryview(data.obj).nbytes:
+        return data.toreadonly()
+    return memoryview(bytes(data))

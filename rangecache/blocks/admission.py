@@ -1,0 +1,82 @@
+"""Which blocks a tier keeps: the policy behind every bounded store, pure, weighted by bytes.
+
+A policy holds names and sizes, never data. The tier tells it what came in and what was read, and asks it what has to
+go; the tier then drops exactly those. LRU is here; the interface is as wide as a policy with a probation queue, ghosts
+or frequencies needs (W-TinyLFU, S3-FIFO): such a policy turns a newcomer down by naming it among the evicted.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+K = TypeVar("K")
+
+
+class Admission(Protocol[K]):
+    """The names that one tier holds, and their order of departure."""
+
+    @property
+    def held_bytes(self) -> int:
+        """The sizes of all names held, together."""
+        ...
+
+    @property
+    def touch(self) -> Callable[[K], None]:
+        """Says that a name which is held was read. On the hot path: an attribute, so that a C method can stand here."""
+        ...
+
+    def admit(self, key: K, size_bytes: int) -> None:
+        """A newcomer, or a new size of a name that is held. The bound may be broken until `evict` is called."""
+        ...
+
+    def remove(self, key: K) -> None:
+        """The name has gone for another reason than eviction; nothing happens if it was not held."""
+        ...
+
+    def evict(self, limit_bytes: int) -> list[K]:
+        """Give up names until at most `limit_bytes` are held; which ones. The newcomer itself may be among them."""
+        ...
+
+    def __contains__(self, key: object) -> bool: ...
+
+    def __len__(self) -> int: ...
+
+
+class LRU(Generic[K]):
+    """The least recently read or written goes first."""
+
+    def __init__(self) -> None:
+        self._sizes: OrderedDict[K, int] = OrderedDict()
+        self.held_bytes = 0
+        self.touch: Callable[[K], None] = self._sizes.move_to_end
+
+    def admit(self, key: K, size_bytes: int) -> None:
+        """As `Admission.admit`."""
+        self.held_bytes += size_bytes - self._sizes.pop(key, 0)
+        self._sizes[key] = size_bytes
+
+    def remove(self, key: K) -> None:
+        """As `Admission.remove`."""
+        self.held_bytes -= self._sizes.pop(key, 0)
+
+    def evict(self, limit_bytes: int) -> list[K]:
+        """As `Admission.evict`."""
+        evicted = []
+        while self._sizes and self.held_bytes > limit_bytes:
+            key, size_bytes = self._sizes.popitem(last=False)
+            self.held_bytes -= size_bytes
+            evicted.append(key)
+        return evicted
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._sizes
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def __repr__(self) -> str:
+        return f"<LRU {len(self._sizes)} held, {self.held_bytes} bytes>"

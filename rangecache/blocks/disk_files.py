@@ -1,0 +1,200 @@
+"""The files of the disk tier: one a block, named by digests, complete or absent.
+
+Blocking file work without state or threads; the tier calls it on its own pool. A block is written to a temporary name
+and renamed, without fsync: a kill at any point leaves a leftover `tmp-…` or a file that fails its check, which is a
+miss, never wrong bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import re
+import secrets
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from rangecache.blocks.framing import FORMAT_VERSION, FrameError, check, encode_header, header_bytes
+from rangecache.model import identity_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rangecache.model import BlockKey
+
+_PAGE_BYTES: Final = 4096  # what file systems give out at least; a file is counted in whole ones
+_SHELF: Final = re.compile(r"[0-9a-f]{2}", re.ASCII)
+_NAME: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_DIGEST_HEX: Final = 32
+# Open flags of a read: nothing that somebody put at a block's path (link, pipe, device) is followed or waited for.
+_READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CREATE_FLAGS: Final = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# What `open` says to a link (O_NOFOLLOW) and to a socket: there is something, and it is no block.
+_NO_REGULAR_FILE: Final = (errno.ELOOP, errno.EMLINK, errno.ENXIO)
+# As large as a usual block, so that a file system with a last free page does not pass for a healthy one.
+PROBE_BYTES: Final = 256 * 1024
+
+
+class StoredBlock(NamedTuple):
+    """A block file found by a scan; sorts by age."""
+
+    modified_ns: int
+    name: bytes
+    size_bytes: int
+    """What it takes on disk, as `disk_bytes`."""
+
+
+def block_name(key: BlockKey) -> bytes:
+    """32 bytes that name a block on disk. The first 16 stand for the object: all its blocks begin with them."""
+    ref, generation, block_index, block_bytes = key
+    return identity_digest(*ref) + identity_digest(*ref, generation, str(block_index), str(block_bytes))
+
+
+def disk_bytes(key: BlockKey, data_bytes: int) -> int:
+    """What the file of a block of `data_bytes` takes on disk, in whole pages."""
+    return _whole_pages(header_bytes(key.identity()) + data_bytes)
+
+
+def _whole_pages(size: int) -> int:
+    return -(-size // _PAGE_BYTES) * _PAGE_BYTES
+
+
+class BlockFiles:
+    """The folder `blocks-<format version>` of a cache directory, with 256 shelves (`00` to `ff`) of files in it."""
+
+    def __init__(self, directory: str) -> None:
+        self.root = os.path.join(directory, f"blocks-{FORMAT_VERSION}")
+        self._writer = secrets.token_hex(8)
+        self._numbers = itertools.count()
+
+    def prepare(self) -> None:
+        """Make the folder. Raises `OSError`."""
+        with suppress(FileExistsError):
+            os.mkdir(self.root, 0o700)
+
+    def path(self, name: bytes) -> str:
+        """Where the block of this name lies. Shelves go by the block's digest, so that one huge object fills all."""
+        text = name.hex()
+        return f"{self.root}/{text[_DIGEST_HEX : _DIGEST_HEX + 2]}/{text}"
+
+    def write(self, name: bytes, key: BlockKey, data: memoryview) -> None:
+        """Put the block at its path, whole or not at all. Raises `OSError`."""
+        header = encode_header(key, data)
+        path = self.path(name)
+        shelf = os.path.dirname(path)
+        temporary = os.path.join(shelf, f"tmp-{self._writer}-{next(self._numbers)}")
+        try:
+            descriptor = os.open(temporary, _CREATE_FLAGS | os.O_WRONLY, 0o600)
+        except FileNotFoundError:
+            # The shelf is made when it is first needed. If the root has gone too, this says so.
+            with suppress(FileExistsError):
+                os.mkdir(shelf, 0o700)
+            descriptor = os.open(temporary, _CREATE_FLAGS | os.O_WRONLY, 0o600)
+        try:
+            try:
+                if os.writev(descriptor, (header, data)) != len(header) + len(data):
+                    # A regular file takes all or, where space or a quota ends, less.
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), temporary)
+            finally:
+                os.close(descriptor)
+            os.rename(temporary, path)
+        except BaseException:
+            with suppress(OSError):  # what stays is removed by the next scan
+                os.unlink(temporary)
+            raise
+
+    def read(self, name: bytes, key: BlockKey) -> memoryview:
+        """The block, verified. Raises `FileNotFoundError`, `FrameError` (the file has been removed), `OSError`."""
+        path = self.path(name)
+        try:
+            return memoryview(_read_verified(path, key))
+        except FrameError:
+            self.discard(path)
+            raise
+
+    def remove(self, names: Iterable[bytes]) -> None:
+        """Delete these blocks' files. One that has gone, or that cannot be deleted, is no news to the cache."""
+        for name in names:
+            with suppress(OSError):
+                os.unlink(self.path(name))
+
+    def discard(self, path: str) -> None:
+        """Delete what is at `path` and is no block. A folder goes only if it is empty: its content is not ours."""
+        with suppress(OSError):
+            try:
+                os.unlink(path)
+            except (IsADirectoryError, PermissionError):
+                os.rmdir(path)
+
+    def shelves(self) -> list[str]:
+        """Names of the shelves that there are. Whatever else lies in the folder is removed. Raises `OSError`."""
+        found = []
+        with os.scandir(self.root) as entries:
+            for entry in entries:
+                if _SHELF.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+                    found.append(entry.name)
+                else:
+                    self.discard(entry.path)
+        return found
+
+    def listing(self, shelf: str) -> list[StoredBlock]:
+        """The blocks of one shelf, oldest first. Leftovers of writes and whatever is no block are removed.
+
+        Names and sizes only: content is checked when it is read. Raises `OSError`.
+        """
+        found = []
+        with os.scandir(f"{self.root}/{shelf}") as entries:
+            for entry in entries:
+                named = _NAME.fullmatch(entry.name) and entry.name.startswith(shelf, _DIGEST_HEX)
+                if not named or not entry.is_file(follow_symlinks=False):
+                    self.discard(entry.path)
+                    continue
+                with suppress(FileNotFoundError):  # evicted or found damaged since the listing was read
+                    about = entry.stat(follow_symlinks=False)
+                    size_bytes = _whole_pages(about.st_size)
+                    found.append(StoredBlock(about.st_mtime_ns, bytes.fromhex(entry.name), size_bytes))
+        found.sort()
+        return found
+
+    def free_bytes(self) -> int:
+        """What an ordinary user may still write to this file system. Raises `OSError`."""
+        about = os.statvfs(self.root)
+        return about.f_bavail * about.f_frsize
+
+    def probe(self) -> None:
+        """Write, read and delete a file as large as a block. Raises `OSError`."""
+        path = os.path.join(self.root, f"tmp-{self._writer}-probe")
+        content = os.urandom(PROBE_BYTES)
+        try:
+            with open(os.open(path, _CREATE_FLAGS | os.O_RDWR, 0o600), "r+b", buffering=0) as file:
+                file.write(content)
+                file.seek(0)
+                if file.read(PROBE_BYTES) != content:
+                    raise OSError(errno.EIO, "what was written is not what is read", path)
+        finally:
+            with suppress(OSError):
+                os.unlink(path)
+
+
+def _read_verified(path: str, key: BlockKey) -> bytes:
+    header_length = header_bytes(key.identity())
+    try:
+        descriptor = os.open(path, _READ_FLAGS)
+    except OSError as error:
+        if error.errno in _NO_REGULAR_FILE:
+            raise FrameError("there is no regular file") from error
+        raise
+    try:
+        about = os.fstat(descriptor)
+        data_bytes = about.st_size - header_length
+        if not stat.S_ISREG(about.st_mode):
+            raise FrameError("there is no regular file")
+        if not 0 <= data_bytes <= key.block_bytes:
+            raise FrameError(f"the file's length of {about.st_size} bytes cannot be that of the block")
+        header, data = os.read(descriptor, header_length), os.read(descriptor, data_bytes)
+    finally:
+        os.close(descriptor)
+    check(header, data, key)
+    return data

@@ -1,0 +1,79 @@
+"""The first tier: blocks in this process's memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rangecache.blocks.admission import LRU
+from rangecache.blocks.base import TierStats, exact
+
+if TYPE_CHECKING:
+    from rangecache.blocks.admission import Admission
+    from rangecache.model import BlockKey
+
+# What a block costs beside its bytes: key, view, two dictionary entries, allocator headers. Measured with tracemalloc
+# on CPython 3.11 as 590 bytes. Without it a cache of a million tiny objects would use several times its limit.
+ENTRY_OVERHEAD_BYTES: Final = 640
+
+
+class MemoryTier:
+    """Blocks in memory, bounded in bytes, their bookkeeping included.
+
+    An evicted block is only forgotten: whoever still holds its view goes on reading.
+    """
+
+    name: Final = "memory"
+
+    def __init__(self, limit_bytes: int, policy: Admission[BlockKey] | None = None) -> None:
+        self._limit_bytes = limit_bytes
+        self._policy: Admission[BlockKey] = LRU() if policy is None else policy
+        self._touch = self._policy.touch
+        self._views: dict[BlockKey, memoryview] = {}
+        self._evictions = 0
+
+    def peek(self, key: BlockKey) -> memoryview | None:
+        """The block, which counts as read, or None."""
+        view = self._views.get(key)
+        if view is not None:
+            self._touch(key)
+        return view
+
+    def contains(self, key: BlockKey) -> bool:
+        """Whether the block is here; recency stays as it is."""
+        return key in self._views
+
+    async def get(self, key: BlockKey) -> memoryview | None:
+        """As `peek`."""
+        return self.peek(key)
+
+    def keep(self, key: BlockKey, data: memoryview) -> None:
+        """Take the block, evict what no longer fits. The caller must not change the bytes afterwards.
+
+        A block that is larger than the whole tier, or that the policy turns down, is not kept.
+        """
+        size_bytes = data.nbytes + ENTRY_OVERHEAD_BYTES
+        if size_bytes > self._limit_bytes:
+            return
+        self._views[key] = exact(data)
+        self._policy.admit(key, size_bytes)
+        for evicted in self._policy.evict(self._limit_bytes):
+            del self._views[evicted]
+            self._evictions += evicted != key
+
+    async def put(self, key: BlockKey, data: memoryview) -> None:
+        """As `keep`."""
+        self.keep(key, data)
+
+    def stats(self) -> TierStats:
+        """Size and counts now."""
+        held = self._policy.held_bytes
+        return TierStats(self.name, "rw", len(self._views), held, self._limit_bytes, self._evictions)
+
+    async def aclose(self) -> None:
+        """Forget every block."""
+        self._policy.evict(0)
+        self._views.clear()
+
+    def __repr__(self) -> str:
+        held = self._policy.held_bytes
+        return f"<MemoryTier {len(self._views)} blocks, {held} of {self._limit_bytes} bytes, {self._evictions} evicted>"

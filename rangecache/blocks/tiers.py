@@ -1,0 +1,110 @@
+"""Several tiers as one: ask the fastest first, fill the faster ones from the slower, put up with a broken one."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from rangecache.blocks.base import TierStats, exact
+from rangecache.errors import TierError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rangecache.blocks.base import BlockStore
+    from rangecache.model import BlockKey
+
+logger = logging.getLogger(__name__)
+
+
+class Tiers:
+    """A `BlockStore` made of others, fastest first. Never raises `TierError`: the next tier is asked instead."""
+
+    name = "tiers"
+
+    def __init__(self, tiers: Sequence[BlockStore]) -> None:
+        self._tiers = tuple(tiers)
+        self._first = self._tiers[0]
+        self._broken: set[str] = set()
+        self.errors = 0
+        """Times that a tier was broken when it was asked."""
+
+    def peek(self, key: BlockKey) -> memoryview | None:
+        """The block if the first tier has it."""
+        return self._first.peek(key)
+
+    def contains(self, key: BlockKey) -> bool:
+        """Whether any tier is likely to have the block."""
+        return any(tier.contains(key) for tier in self._tiers)
+
+    async def find(self, key: BlockKey) -> tuple[memoryview, str] | None:
+        """The verified block and the name of the tier that had it, or None. It is then in all faster tiers too."""
+        for position, tier in enumerate(self._tiers):
+            try:
+                data = await tier.get(key)
+            except TierError as error:
+                self._note_error(tier.name, error)
+                continue
+            if data is not None:
+                self._note_success(tier.name)
+                self._fill(self._tiers[:position], key, data)
+                return data, tier.name
+        return None
+
+    async def get(self, key: BlockKey) -> memoryview | None:
+        """As `find`, without the tier's name."""
+        found = await self.find(key)
+        return None if found is None else found[0]
+
+    def keep(self, key: BlockKey, data: memoryview) -> None:
+        """Offer the block to every tier. The bytes must not change afterwards."""
+        self._fill(self._tiers, key, exact(data))
+
+    async def put(self, key: BlockKey, data: memoryview) -> None:
+        """As `keep`."""
+        self.keep(key, data)
+
+    def _fill(self, tiers: Sequence[BlockStore], key: BlockKey, data: memoryview) -> None:
+        for tier in tiers:
+            try:
+                tier.keep(key, data)
+            except TierError as error:
+                self._note_error(tier.name, error)
+
+    def _note_error(self, name: str, error: TierError) -> None:
+        """Log once when a tier breaks, not once a block."""
+        self.errors += 1
+        if name not in self._broken:
+            self._broken.add(name)
+            logger.warning("the %s tier is broken, reads go on without it: %s", name, error)
+
+    def _note_success(self, name: str) -> None:
+        if name in self._broken:
+            self._broken.discard(name)
+            logger.info("the %s tier works again", name)
+
+    def tier_stats(self) -> tuple[TierStats, ...]:
+        """Size and counts of each tier, fastest first."""
+        return tuple(tier.stats() for tier in self._tiers)
+
+    def stats(self) -> TierStats:
+        """Size and counts of all tiers together; the state is the last one's."""
+        each = self.tier_stats()
+        return TierStats(
+            self.name,
+            each[-1].state,
+            sum(stats.blocks for stats in each),
+            sum(stats.bytes for stats in each),
+            sum(stats.limit_bytes for stats in each),
+            sum(stats.evictions for stats in each),
+            sum(stats.checksum_errors for stats in each),
+            sum(stats.writes_dropped for stats in each),
+        )
+
+    async def aclose(self) -> None:
+        """Close every tier."""
+        for tier in self._tiers:
+            await tier.aclose()
+
+    def __repr__(self) -> str:
+        return f"<Tiers {' → '.join(map(repr, self._tiers))}, {self.errors} errors>"
