@@ -1,0 +1,65 @@
+"""The configuration: plain data that a user tunes. Nothing here opens a file of the cache, a port or a connection."""
+
+from rangecache.settings.loading import load
+from rangecache.settings.providers import (
+    FileProvider,
+    HttpBucket,
+    HttpProvider,
+    Provider,
+    S3Bucket,
+    S3Credentials,
+    S3Provider,
+)
+from rangecache.settings.sections import (
+    Access,
+    Auth,
+    Budget,
+    Cache,
+    Defaults,
+    DiskTier,
+    Egress,
+    Fetch,
+    FreshnessRule,
+    MemoryTier,
+    MinRate,
+    Prefetch,
+    Server,
+    Settings,
+    Telemetry,
+    Ttl,
+)
+from rangecache.settings.sources import CONFIG_VARIABLE
+from rangecache.settings.units import Address, TcpAddress, UnixAddress, format_duration, format_size
+
+__all__ = [
+    "CONFIG_VARIABLE",
+    "Access",
+    "Address",
+    "Auth",
+    "Budget",
+    "Cache",
+    "Defaults",
+    "DiskTier",
+    "Egress",
+    "Fetch",
+    "FileProvider",
+    "FreshnessRule",
+    "HttpBucket",
+    "HttpProvider",
+    "MemoryTier",
+    "MinRate",
+    "Prefetch",
+    "Provider",
+    "S3Bucket",
+    "S3Credentials",
+    "S3Provider",
+    "Server",
+    "Settings",
+    "TcpAddress",
+    "Telemetry",
+    "Ttl",
+    "UnixAddress",
+    "format_duration",
+    "format_size",
+    "load",
+]
