@@ -33,9 +33,9 @@ class Reading:
 
     name: str
     title: str
+    """Who reads what, for a table."""
     about: str
-    key_prefix: str
-    """Of the keys that it reads: tells its requests apart in the origin's log."""
+    """How much of it."""
     read: Callable[[str], np.ndarray[Any, Any]]
     """Given the address that the samples lie under, with a final slash."""
 
@@ -92,10 +92,10 @@ def _read_weather(base_url: str, name: str) -> np.ndarray[Any, np.dtype[np.float
 
 
 READINGS: Final = (
-    Reading("overview", "GDAL, overview", "the whole image, reduced 8 times", SCENE, read_overview),
-    Reading("windows", "GDAL, windows", "12 windows of 512 × 512 pixels", SCENE, read_windows),
-    Reading("plain", "Zarr, chunks", "1 map and 10 time series", f"{WEATHER}/{PLAIN}/", read_plain),
-    Reading("shards", "Zarr, shards", "1 map and 10 time series", f"{WEATHER}/{SHARDED}/", read_shards),
+    Reading("overview", "GDAL, overview", "the whole image, reduced 8 times", read_overview),
+    Reading("windows", "GDAL, windows", "12 windows of 512 × 512 pixels", read_windows),
+    Reading("plain", "Zarr, chunks", "1 map and 10 time series", read_plain),
+    Reading("shards", "Zarr, shards", "1 map and 10 time series", read_shards),
 )
 
 
