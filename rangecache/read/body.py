@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from rangecache.errors import TierError
 from rangecache.ranges import block_indices
 
 if TYPE_CHECKING:
@@ -167,15 +166,8 @@ class BodyReader:
                     return piece, "origin"
             block, source = self._tiers.peek(key), "memory"
             if block is None and not self._fetcher.flying(key):
-                block, source = await self._find(index)
+                block, source = await self._tiers.find(key) or (None, "")
             if block is not None:
                 offset = index * self._known.block_bytes
                 return block[position - offset : end - offset], source
             self._attach(self._fetcher.claim(self._known, (index,), "demand", needed=index))
-
-    async def _find(self, index: int) -> tuple[memoryview | None, str]:
-        try:
-            found = await self._tiers.find(self._known.block_key(index))
-        except TierError:
-            return None, ""  # counted and logged where it happened; the origin has the bytes
-        return found if found is not None else (None, "")

@@ -142,7 +142,7 @@ class Fetcher:
                 position += len(chunk)
                 for index, block in run.feed(view):
                     key = run.known.block_key(index)
-                    await self._tiers.put(key, block)
+                    self._tiers.keep(key, block)
                     if self._flying.get(key) is run:
                         del self._flying[key]
                 # An answer that ends with the run is read to its end, so that its connection can be used again.

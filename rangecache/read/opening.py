@@ -83,7 +83,7 @@ class HandOff:
             async for chunk in answer.chunks:
                 if passing is not None and keep is not None:
                     for index, block in passing.feed(memoryview(chunk)):
-                        await keep.put(known.block_key(index), block)
+                        keep.keep(known.block_key(index), block)
                 await self._chunks.put(chunk)
         except RangecacheError as error:
             await self._chunks.put(error)

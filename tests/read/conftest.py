@@ -1,0 +1,130 @@
+"""A cache without sockets: the reader and everything behind it, over an origin in memory, with time in the test's hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rangecache.aio.flights import Flights
+from rangecache.aio.room import ByteRoom
+from rangecache.aio.tasks import Background
+from rangecache.blocks.memory import MemoryTier
+from rangecache.blocks.tiers import Tiers
+from rangecache.model import ObjectRef
+from rangecache.origin.memory import MemoryStore
+from rangecache.read.catalog import Catalog
+from rangecache.read.fetcher import Fetcher
+from rangecache.read.messages import ReadRequest, Reply
+from rangecache.read.opening import Opener
+from rangecache.read.reader import RangeReader
+from rangecache.telemetry import Metrics
+from rangecache.testing.clock import ManualClock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from rangecache.blocks.base import BlockStore
+    from rangecache.read.freshness import Ttl
+
+BLOCK = 4096
+REF = ObjectRef("mem", "b", "k")
+
+
+class Cache:
+    """The rooms behind the front door, wired as in the program but with small blocks."""
+
+    def __init__(
+        self,
+        *,
+        ttl: Ttl = 60.0,
+        tiers: list[BlockStore] | None = None,
+        memory_bytes: int = 64 * 1024 * 1024,
+        room_bytes: int = 1024 * BLOCK,
+        run_blocks: int = 8,
+        gap_blocks: int = 1,
+        stale_while_revalidate_s: float = 0.0,
+        stale_if_error_s: float = 0.0,
+    ) -> None:
+        self.clock = ManualClock()
+        self.metrics = Metrics()
+        self.background = Background()
+        self.origin = MemoryStore(chunk_bytes=1024)
+        self.tiers = Tiers(tiers or [MemoryTier(memory_bytes)])
+        self.ttl: Ttl = ttl
+        self.catalog = Catalog(self.clock, lambda ref: self.ttl, block_bytes=BLOCK, negative_ttl_s=2.0)
+        stores = {"mem": self.origin}
+        self.room = ByteRoom(room_bytes)
+        self.fetcher = Fetcher(
+            stores,
+            self.tiers,
+            self.catalog,
+            self.room,
+            self.background,
+            self.metrics,
+            run_blocks=run_blocks,
+            gap_blocks=gap_blocks,
+        )
+        flights: Flights[ObjectRef, object] = Flights(self.background)
+        opener = Opener(stores, self.tiers, self.catalog, self.fetcher, flights, block_bytes=BLOCK)
+        self.reader = RangeReader(
+            stores,
+            self.tiers,
+            self.catalog,
+            self.fetcher,
+            opener,
+            self.metrics,
+            self.clock,
+            max_ranges=256,
+            stale_while_revalidate_s=stale_while_revalidate_s,
+            stale_if_error_s=stale_if_error_s,
+        )
+
+    async def open(self, range: str | None = None, ref: ObjectRef = REF, **fields: object) -> Reply:
+        """Open as the front door does: at once if possible."""
+        request = ReadRequest(ref, range=range, **fields)  # type: ignore[arg-type]
+        return self.reader.try_open(request) or await self.reader.open(request)
+
+    async def read(self, range: str | None = None, ref: ObjectRef = REF, **fields: object) -> bytes:
+        """The body."""
+        return await drain(await self.open(range, ref, **fields))
+
+    @property
+    def asked(self) -> list[tuple[int, int] | str | None]:
+        """The ranges of all requests that reached the origin."""
+        shown: list[tuple[int, int] | str | None] = []
+        for request in self.origin.requests:
+            spec = request.range
+            pair = (getattr(spec, "start", None), getattr(spec, "end", None))
+            shown.append(None if spec is None else pair if None not in pair else spec.header())
+        return shown
+
+
+async def drain(reply: Reply) -> bytes:
+    """All bytes of a reply."""
+    if isinstance(reply.body, list | tuple):
+        return b"".join(reply.body)
+    return b"".join([bytes(piece) async for piece in reply.body])
+
+
+@pytest.fixture
+async def make_cache() -> AsyncIterator[type[Cache]]:
+    """A factory of caches that are closed when the test ends, with nothing left behind."""
+    made: list[Cache] = []
+
+    class Made(Cache):
+        def __init__(self, **options: object) -> None:
+            super().__init__(**options)  # type: ignore[arg-type]
+            made.append(self)
+
+    yield Made
+    for cache in made:
+        await cache.background.aclose()
+        assert cache.origin.open_bodies == 0
+        assert len(cache.fetcher) == 0
+
+
+@pytest.fixture
+async def cache(make_cache: type[Cache]) -> Cache:
+    """A cache with the usual options."""
+    return make_cache()

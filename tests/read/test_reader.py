@@ -1,0 +1,484 @@
+"""What a reader gets, and what the origin sees of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rangecache.blocks.memory import MemoryTier
+from rangecache.errors import BodyCut, GenerationGone, InvalidAnswer, NotCached, NotFound, Unavailable
+from rangecache.model import ETag, ObjectRef
+from rangecache.testing.objects import check_stamped, stamped
+from tests.read.conftest import BLOCK, REF, Cache, drain
+
+if TYPE_CHECKING:
+    from rangecache.origin.memory import MemoryRequest
+
+DATA = stamped("k", 1, 10 * BLOCK + 100)
+
+
+async def test_the_first_read_is_one_ranged_request_for_whole_blocks(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    assert await cache.read("bytes=5000-5009") == DATA[5000:5010]
+    assert cache.asked == [(BLOCK, 2 * BLOCK)]
+
+
+async def test_the_second_read_of_a_block_costs_nothing_and_needs_no_waiting(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    await cache.read("bytes=5000-5009")
+    reply = await cache.open("bytes=4096-8191")
+    assert isinstance(reply.body, list)
+    assert (reply.status, reply.cache.outcome) == (206, "hit")
+    assert await drain(reply) == DATA[4096:8192]
+    assert cache.origin.request_count == 1
+
+
+async def test_a_suffix_of_an_unknown_object_is_one_request_reaching_back_to_a_block(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    assert await cache.read("bytes=-200") == DATA[-200:]
+    assert cache.asked == [f"bytes=-{200 + BLOCK - 1}"]
+    assert await cache.read("bytes=-100") == DATA[-100:]
+    assert await cache.read(f"bytes={10 * BLOCK}-") == DATA[10 * BLOCK :]
+    assert cache.origin.request_count == 1
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 7])
+@pytest.mark.parametrize("length", [1, 2, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 9 * BLOCK])
+async def test_a_cold_suffix_of_any_size_is_right(cache: Cache, size: int, length: int) -> None:
+    cache.origin.put(REF, DATA[:size])
+    assert await cache.read(f"bytes=-{length}") == DATA[:size][-length:]
+    assert await cache.read(f"bytes=-{length}") == DATA[:size][-length:]
+
+
+async def test_an_empty_object_is_learned_by_one_plain_get(cache: Cache) -> None:
+    cache.origin.put(REF, b"")
+    reply = await cache.open()
+    assert (reply.status, reply.meta.size) == (200, 0)
+    assert await drain(reply) == b""
+    assert cache.asked[-1] is None
+    before = cache.origin.request_count
+    assert (await cache.open("bytes=-5")).status == 200
+    assert (await cache.open(head=True)).status == 200
+    assert cache.origin.request_count == before
+
+
+async def test_a_range_beyond_the_end_of_an_unknown_object_is_416_with_its_size(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    reply = await cache.open("bytes=999999-")
+    assert (reply.status, reply.meta.size) == (416, len(DATA))
+
+
+async def test_a_head_of_an_unknown_object_is_answered_from_its_first_block(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    reply = await cache.open(head=True)
+    assert (reply.status, reply.meta.size, await drain(reply)) == (200, len(DATA), b"")
+    assert cache.asked == [(0, BLOCK)]
+    await cache.read("bytes=0-99")
+    assert cache.origin.request_count == 1
+
+
+async def test_two_hundred_readers_of_one_cold_range_cost_one_request(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    bodies = await asyncio.gather(*(cache.read("bytes=100-299") for _ in range(200)))
+    assert set(bodies) == {DATA[100:300]}
+    assert cache.origin.request_count == 1
+
+
+async def test_overlapping_cold_ranges_of_a_known_object_cost_each_block_once(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    await cache.read("bytes=0-0")
+    wanted = [(BLOCK, 4 * BLOCK), (2 * BLOCK, 6 * BLOCK), (BLOCK, 8 * BLOCK), (5 * BLOCK + 1, 5 * BLOCK + 2)]
+    bodies = await asyncio.gather(*(cache.read(f"bytes={start}-{end - 1}") for start, end in wanted))
+    assert bodies == [DATA[start:end] for start, end in wanted]
+    blocks = [i for pair in cache.asked[1:] for i in range(pair[0] // BLOCK, -(-pair[1] // BLOCK))]
+    assert sorted(blocks) == list(range(1, 8))
+
+
+async def test_bytes_reach_the_reader_as_they_arrive(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    gate = asyncio.Event()
+
+    async def hold(request: MemoryRequest, offset: int) -> None:
+        if offset >= 2048:
+            await gate.wait()
+
+    cache.origin.before_chunk = hold
+    reply = await cache.open(f"bytes=0-{BLOCK - 1}")
+    first = await anext(reply.body)
+    assert 0 < len(first) <= 2048
+    gate.set()
+    rest = await drain(reply)
+    assert bytes(first) + rest == DATA[:BLOCK]
+
+
+async def test_a_reader_who_leaves_harms_nobody(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    gate = asyncio.Event()
+
+    async def hold(request: MemoryRequest) -> None:
+        await gate.wait()
+
+    cache.origin.before_answer = hold
+    readers = [asyncio.create_task(cache.read("bytes=0-99")) for _ in range(10)]
+    await asyncio.sleep(0)
+    readers[0].cancel()
+    await asyncio.sleep(0)
+    gate.set()
+    bodies = await asyncio.gather(*readers, return_exceptions=True)
+    assert isinstance(bodies[0], asyncio.CancelledError)
+    assert bodies[1:] == [DATA[:100]] * 9
+    assert cache.origin.request_count == 1
+
+
+async def test_when_all_leave_before_the_head_the_request_is_cancelled(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    reached, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def hold(request: MemoryRequest) -> None:
+        reached.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    cache.origin.before_answer = hold
+    reader = asyncio.create_task(cache.read("bytes=0-99"))
+    await reached.wait()
+    reader.cancel()
+    await asyncio.wait_for(cancelled.wait(), 5)
+    cache.origin.before_answer = None
+    assert await cache.read("bytes=0-99") == DATA[:100]
+
+
+@pytest.mark.parametrize(("read_blocks", "lands"), [(4, False), (28, True)])
+async def test_what_nobody_wants_any_more_is_stopped_unless_most_of_it_is_here(
+    make_cache: type[Cache], read_blocks: int, lands: bool
+) -> None:
+    cache = make_cache(run_blocks=40)
+    data = stamped("k", 1, 40 * BLOCK)
+    cache.origin.put(REF, data)
+    reached, gate = asyncio.Event(), asyncio.Event()
+
+    async def hold(request: MemoryRequest, offset: int) -> None:
+        if offset == read_blocks * BLOCK:
+            reached.set()
+            await gate.wait()
+
+    cache.origin.before_chunk = hold
+    reply = await cache.open()
+    await anext(reply.body)
+    await reached.wait()
+    await reply.body.aclose()
+    await asyncio.sleep(0)
+    gate.set()
+    for _ in range(400):
+        await asyncio.sleep(0)
+    assert cache.origin.open_bodies == 0
+    assert all(cache.tiers.contains(cache.catalog.peek(REF).block_key(i)) for i in range(40)) == lands
+
+
+async def test_a_whole_object_is_read_in_a_few_requests_ahead_within_the_room(make_cache: type[Cache]) -> None:
+    cache = make_cache(run_blocks=4, room_bytes=8 * BLOCK)
+    data = stamped("k", 1, 64 * BLOCK + 5)
+    cache.origin.put(REF, data)
+    open_bodies = []
+
+    async def watch(request: MemoryRequest, offset: int) -> None:
+        open_bodies.append(cache.room.taken_bytes)
+
+    cache.origin.before_chunk = watch
+    assert await cache.read() == data
+    assert max(open_bodies) <= 8 * BLOCK
+    assert cache.origin.request_count == 17
+    assert cache.room.taken_bytes == 0
+
+
+async def test_a_slow_reader_does_not_fetch_the_object_to_its_end(make_cache: type[Cache]) -> None:
+    cache = make_cache(run_blocks=4, room_bytes=64 * BLOCK)
+    data = stamped("k", 1, 400 * BLOCK)
+    cache.origin.put(REF, data)
+    reply = await cache.open()
+    await anext(reply.body)
+    for _ in range(2000):
+        await asyncio.sleep(0)
+    assert cache.origin.request_count <= 5
+    await reply.body.aclose()
+
+
+async def test_a_memory_tier_smaller_than_a_run_still_serves_right_bytes(make_cache: type[Cache]) -> None:
+    cache = make_cache(run_blocks=8, room_bytes=8 * BLOCK, tiers=[MemoryTier(2 * BLOCK)])
+    data = stamped("k", 1, 64 * BLOCK)
+    cache.origin.put(REF, data)
+    bodies = await asyncio.gather(*(cache.read(f"bytes={i * BLOCK}-") for i in range(0, 64, 8)))
+    assert bodies == [data[i * BLOCK :] for i in range(0, 64, 8)]
+
+
+async def test_several_ranges_come_in_the_order_asked(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    await cache.read("bytes=0-0")
+    reply = await cache.open("bytes=30000-30009,0-4,20000-20002")
+    assert [(r.start, r.end) for r in reply.ranges] == [(30000, 30010), (0, 5), (20000, 20003)]
+    assert await drain(reply) == DATA[30000:30010] + DATA[:5] + DATA[20000:20003]
+
+
+async def test_a_missing_object_is_not_asked_for_again_within_the_negative_ttl(cache: Cache) -> None:
+    for _ in range(3):
+        with pytest.raises(NotFound):
+            await cache.read()
+    assert cache.origin.request_count == 1
+    await cache.clock.advance(2.5)
+    cache.origin.put(REF, DATA)
+    assert await cache.read() == DATA
+
+
+async def test_a_stale_object_is_validated_and_its_blocks_are_used_again(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    await cache.read("bytes=0-99")
+    await cache.clock.advance(61)
+    reply = await cache.open("bytes=0-99")
+    assert (reply.cache.fwd, reply.cache.fwd_status) == ("stale", 304)
+    assert await drain(reply) == DATA[:100]
+    assert cache.origin.requests[-1].if_none_match is not None
+    await cache.clock.advance(59)
+    assert (await cache.open("bytes=0-99")).cache.hit
+    assert cache.origin.request_count == 2
+
+
+async def test_a_changed_object_is_found_by_validation_and_its_bytes_come_with_it(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    await cache.read()
+    newer = stamped("k", 2, 5 * BLOCK)
+    cache.origin.put(REF, newer)
+    assert check_stamped(await cache.read("bytes=0-99"), 0) == 1
+    await cache.clock.advance(61)
+    before = cache.origin.request_count
+    assert await cache.read("bytes=0-99") == newer[:100]
+    assert cache.origin.request_count == before + 1
+
+
+async def test_no_cache_from_a_client_validates_once_for_all_who_ask(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    await cache.read()
+    before = cache.origin.request_count
+    bodies = await asyncio.gather(*(cache.read("bytes=0-9", cache_control="no-cache") for _ in range(50)))
+    assert set(bodies) == {DATA[:10]}
+    assert cache.origin.request_count == before + 1
+
+
+async def test_only_if_cached_never_asks_the_origin(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    with pytest.raises(NotCached):
+        await cache.open("bytes=0-9", cache_control="only-if-cached")
+    assert cache.origin.request_count == 0
+    await cache.read("bytes=0-9")
+    assert await cache.read("bytes=0-9", cache_control="only-if-cached") == DATA[:10]
+    with pytest.raises(NotCached):
+        await cache.open(f"bytes={5 * BLOCK}-", cache_control="only-if-cached")
+    assert cache.origin.request_count == 1
+
+
+async def test_immutable_objects_are_never_asked_about_again(make_cache: type[Cache]) -> None:
+    cache = make_cache(ttl="immutable")
+    cache.origin.put(REF, DATA)
+    await cache.read()
+    before = cache.origin.request_count
+    await cache.clock.advance(10**7)
+    assert await cache.read() == DATA
+    assert cache.origin.request_count == before
+
+
+async def test_stale_bytes_are_served_while_the_origin_fails_if_that_is_allowed(make_cache: type[Cache]) -> None:
+    cache = make_cache(stale_if_error_s=3600)
+    cache.origin.put(REF, DATA)
+    await cache.read()
+
+    async def fail(request: MemoryRequest) -> None:
+        raise Unavailable("the origin is down")
+
+    cache.origin.before_answer = fail
+    await cache.clock.advance(100)
+    reply = await cache.open("bytes=0-9")
+    assert (reply.cache.outcome, reply.cache.ttl_s) == ("stale", -41)
+    assert await drain(reply) == DATA[:10]
+    await cache.clock.advance(3600)
+    with pytest.raises(Unavailable):
+        await cache.read("bytes=0-9")
+
+
+async def test_while_revalidating_nobody_waits(make_cache: type[Cache]) -> None:
+    cache = make_cache(stale_while_revalidate_s=10)
+    cache.origin.put(REF, DATA)
+    await cache.read()
+    gate = asyncio.Event()
+
+    async def hold(request: MemoryRequest) -> None:
+        await gate.wait()
+
+    cache.origin.before_answer = hold
+    await cache.clock.advance(65)
+    for _ in range(5):
+        assert (await cache.open("bytes=0-9")).cache.outcome == "stale"
+    gate.set()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert (await cache.open("bytes=0-9")).cache.outcome == "hit"
+    assert cache.origin.requests[-1].if_none_match is not None
+
+
+# --- one version a response --------------------------------------------------------------------------------------
+
+
+async def test_an_object_that_changed_before_anything_was_sent_is_begun_anew(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    await cache.read("bytes=0-0")
+    newer = stamped("k", 2, 10 * BLOCK + 100)
+    cache.origin.put(REF, newer)
+    body = await cache.read(f"bytes={2 * BLOCK}-{6 * BLOCK - 1}")
+    assert body == newer[2 * BLOCK : 6 * BLOCK]
+    assert cache.metrics.version_conflicts.total() == 1
+
+
+async def test_cached_blocks_of_the_old_version_are_not_mixed_with_new_ones(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    await cache.read(f"bytes=0-{3 * BLOCK - 1}")
+    newer = stamped("k", 2, 10 * BLOCK + 100)
+    cache.origin.put(REF, newer)
+    body = await cache.read(f"bytes={BLOCK}-{5 * BLOCK - 1}")
+    assert body == newer[BLOCK : 5 * BLOCK]
+
+
+async def test_an_object_that_changes_in_the_middle_of_a_body_aborts_it(make_cache: type[Cache]) -> None:
+    cache = make_cache(run_blocks=2)
+    cache.origin.put(REF, DATA)
+    reply = await cache.open()
+    first = await anext(reply.body)
+    cache.origin.put(REF, stamped("k", 2, len(DATA)))
+    got = bytearray(first)
+    with pytest.raises(GenerationGone):
+        async for piece in reply.body:
+            got += piece
+    assert check_stamped(got, 0) == 1
+    assert check_stamped(await cache.read(), 0) == 2
+
+
+async def test_an_object_deleted_at_the_origin_is_404_only_when_asked_without_a_pin(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    await cache.read("bytes=0-0")
+    cache.origin.delete(REF)
+    with pytest.raises(NotFound):
+        await cache.read(f"bytes={5 * BLOCK}-")
+    assert cache.origin.requests[-2].if_match is not None
+    assert cache.origin.requests[-1].if_match is None
+
+
+async def test_refusals_drawn_from_memory_are_checked_with_the_origin_once(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    await cache.read("bytes=0-0")
+    newer = stamped("k", 2, 20 * BLOCK)
+    tag = cache.origin.put(REF, newer).e_tag
+    reply = await cache.open("bytes=0-9", if_match=str(tag))
+    assert (reply.status, await drain(reply)) == (206, newer[:10])
+    even_newer = stamped("k", 3, 30 * BLOCK)
+    cache.origin.put(REF, even_newer)
+    assert await cache.read(f"bytes={25 * BLOCK}-") == even_newer[25 * BLOCK :]
+
+
+async def test_objects_without_a_strong_validator_pass_through_and_are_not_stored(cache: Cache) -> None:
+    cache.origin.put(REF, DATA, e_tag=ETag("w", weak=True))
+    for _ in range(3):
+        reply = await cache.open("bytes=5000-5999")
+        assert (reply.status, reply.cache.outcome) == (206, "bypass")
+        assert await drain(reply) == DATA[5000:6000]
+    assert cache.origin.request_count == 3
+    assert cache.tiers.stats().blocks == 0
+    assert await cache.read() == DATA
+    assert await cache.read("bytes=-7") == DATA[-7:]
+    assert (await cache.open(head=True)).meta.size == len(DATA)
+
+
+async def test_passing_through_many_at_once_gives_each_his_own_answer(cache: Cache) -> None:
+    cache.origin.put(REF, DATA, e_tag=None)
+    bodies = await asyncio.gather(*(cache.read(f"bytes={i}-{i + 99}") for i in range(20)))
+    assert bodies == [DATA[i : i + 100] for i in range(20)]
+
+
+async def test_no_store_is_passed_on_and_forgotten(make_cache: type[Cache]) -> None:
+    cache = make_cache(ttl="origin")
+    cache.origin.put(REF, DATA, headers={"cache-control": "no-store"})
+    assert await cache.read("bytes=0-9") == DATA[:10]
+    assert await cache.read("bytes=0-9") == DATA[:10]
+    assert cache.tiers.stats().blocks == 0
+
+
+async def test_three_conflicts_in_a_minute_pass_an_object_through(cache: Cache) -> None:
+    for version in range(4):
+        cache.origin.put(REF, stamped("k", version, 10 * BLOCK))
+        await cache.read("bytes=0-0")
+        cache.origin.put(REF, stamped("k", version + 100, 10 * BLOCK))
+        await cache.read(f"bytes={5 * BLOCK}-{6 * BLOCK - 1}")
+    assert (await cache.open("bytes=0-9")).cache.outcome == "bypass"
+    await cache.clock.advance(181)
+    await cache.read("bytes=0-9")
+    assert (await cache.open("bytes=0-9")).cache.outcome == "hit"
+
+
+# --- origins that ignore ranges -----------------------------------------------------------------------------------
+
+
+async def test_a_small_whole_answer_to_a_range_lands_as_a_whole(cache: Cache) -> None:
+    cache.origin.ignores_ranges = True
+    data = DATA[: 5 * BLOCK]
+    cache.origin.put(REF, data)
+    assert await cache.read("bytes=9000-9009") == data[9000:9010]
+    assert await cache.read() == data
+    assert cache.origin.request_count == 1
+
+
+async def test_a_large_whole_answer_goes_to_its_reader_and_is_stored_on_the_way(cache: Cache) -> None:
+    cache.origin.ignores_ranges = True
+    data = stamped("k", 1, 40 * BLOCK)
+    cache.origin.put(REF, data)
+    assert await cache.read() == data
+    assert cache.origin.request_count == 1
+    assert await cache.read(f"bytes={20 * BLOCK}-") == data[20 * BLOCK :]
+    assert cache.origin.request_count == 1
+
+
+async def test_a_range_deep_in_an_object_whose_origin_ignores_ranges_is_refused(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rangecache.read.passing.SKIP_BYTES_MAX", 10 * BLOCK)
+    monkeypatch.setattr("rangecache.read.reader.SKIP_BYTES_MAX", 10 * BLOCK)
+    cache.origin.ignores_ranges = True
+    cache.origin.put(REF, stamped("k", 1, 40 * BLOCK))
+    with pytest.raises(InvalidAnswer, match="ignores Range"):
+        await cache.read(f"bytes={20 * BLOCK}-")
+
+
+async def test_a_body_that_breaks_off_raises_and_what_arrived_is_kept(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+
+    async def cut(request: MemoryRequest, offset: int) -> None:
+        if offset >= 2 * BLOCK:
+            raise BodyCut("cut")
+
+    cache.origin.before_chunk = cut
+    reply = await cache.open()
+    with pytest.raises(BodyCut):
+        await drain(reply)
+    cache.origin.before_chunk = None
+    before = cache.origin.request_count
+    assert await cache.read(f"bytes=0-{2 * BLOCK - 1}") == DATA[: 2 * BLOCK]
+    assert cache.origin.request_count == before
+
+
+async def test_the_catalog_is_bounded(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rangecache.read.catalog.OBJECTS_MAX", 10)
+    for i in range(30):
+        ref = ObjectRef("mem", "b", f"k{i}")
+        cache.origin.put(ref, b"x")
+        await cache.read(None, ref)
+    assert len(cache.catalog) == 10
