@@ -44,7 +44,8 @@ def load(
     """
     draft = Draft()
     readable = path is None or read_file(draft, path)
-    draft.tree["providers"] = draft.tree.get("providers") or {"s3": dict(_DEFAULT_PROVIDER)}
+    if draft.tree.get("providers") in (None, {}):
+        draft.tree["providers"] = {"s3": dict(_DEFAULT_PROVIDER)}
     read_environment(draft, environ or {}, {variable_name(known) for known in all_paths(Settings)})
     read_flags(draft, flags or {})
     settings = _settle(draft, None if path is None else path.absolute().parent) if readable else None

@@ -30,7 +30,7 @@ from rangecache.settings.fields import (
     sized,
 )
 from rangecache.settings.providers import HttpProvider, Provider, S3Provider
-from rangecache.settings.units import TcpAddress, format_size, parse_duration, parse_size, shown
+from rangecache.settings.units import TcpAddress, format_size, parse_duration, parse_size
 
 MINUTE: Final = 60.0
 HOUR: Final = 3600.0
@@ -42,16 +42,21 @@ Ttl = float | Literal["immutable", "origin"]
 
 
 def _read_ttl(value: Any) -> Any:
-    if not isinstance(value, str) or value in {"immutable", "origin"}:
+    if value in ("immutable", "origin") or isinstance(value, int | float):
         return value
     try:
-        return parse_duration(value)
-    except ValueError:
-        raise ValueError(f"expected a duration such as 60s, or `origin`, or `immutable`, got {shown(value)}") from None
+        return parse_duration(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise ValueError(f"{error}; or `origin`, or `immutable`") from None
 
 
 def _read_min_free(value: Any) -> Any:
-    return parse_size(value) if isinstance(value, str) and value != "auto" else value
+    if value == "auto" or isinstance(value, int):
+        return value
+    try:
+        return parse_size(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise ValueError(f"{error}; or `auto`") from None
 
 
 def _power_of_two(value: int) -> int:

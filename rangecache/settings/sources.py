@@ -36,6 +36,7 @@ _CORE_TAGS: Final = frozenset(
     for name in ("str", "int", "float", "bool", "null", "timestamp", "value", "merge", "map", "seq")
 )
 _NULL_TAG: Final = "tag:yaml.org,2002:null"
+_QUOTED: Final = re.compile(r"\s*(['\"])(.+?)\1", re.DOTALL)
 # Kubernetes sets these in every pod of a namespace that has a Service named rangecache….
 _SERVICE_LINK: Final = re.compile(
     r"RANGECACHE_(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|"
@@ -45,7 +46,7 @@ _SERVICE_LINK: Final = re.compile(
 
 def read_file(draft: Draft, path: Path) -> bool:
     """Read the configuration file. False, with the fault noted, if it is not one mapping in YAML."""
-    name = path.name
+    name = str(path)
     try:
         with path.open("rb") as file:
             raw = file.read(_FILE_BYTES_MAX + 1)
@@ -53,14 +54,14 @@ def read_file(draft: Draft, path: Path) -> bool:
             raise ValueError(f"is larger than {_FILE_BYTES_MAX >> 20} MiB: that is no configuration")
         text = raw.decode("utf-8-sig")
     except OSError as error:
-        draft.blame((), f"cannot be read: {error.strerror or type(error).__name__}", Place(0, 0, str(path)))
+        draft.blame((), f"cannot be read: {error.strerror or type(error).__name__}", Place(0, 0, name))
         return False
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         draft.blame((), "is not UTF-8 text; save it as UTF-8", Place(0, line, f"{name}:{line}"))
         return False
     except ValueError as error:
-        draft.blame((), str(error), Place(0, 0, str(path)))
+        draft.blame((), str(error), Place(0, 0, name))
         return False
     return read_text(draft, text, name)
 
@@ -91,13 +92,20 @@ def read_text(draft: Draft, text: str, name: str) -> bool:
 
 def _syntax_message(error: yaml.MarkedYAMLError) -> str:
     """The parser's words without what it quotes from the file, which may be a secret."""
-    problem = re.sub(r"\s*(['\"]).{2,}\1", "", error.problem or "cannot be parsed", flags=re.DOTALL)
+    problem = error.problem or "cannot be parsed"
     hint = ""
-    if "undefined alias" in problem or "alias" in (error.context or ""):
+    if "\\t" in problem:
+        hint = "; indent with blanks, not with tabs"
+    elif "alias" in problem:
         hint = "; a text that begins with * has to be quoted"
     elif "mapping values are not allowed" in problem or "':'" in problem:
         hint = "; a text that holds `: ` has to be quoted, and keys of one section begin in one column"
-    return f"is not valid YAML: {problem}{hint}"
+    return f"is not valid YAML: {_QUOTED.sub(_unless_of_the_grammar, problem)}{hint}"
+
+
+def _unless_of_the_grammar(quoted: re.Match[str]) -> str:
+    """Single characters (`','`) and tokens (`'<scalar>'`) are the parser's own words."""
+    return quoted[0] if len(quoted[2]) == 1 or quoted[2].startswith("<") else ""
 
 
 class _TooMuch(Exception):
@@ -152,21 +160,24 @@ class _Reader:
 def read_environment(draft: Draft, environ: Mapping[str, str], known: Collection[str]) -> None:
     """Lay the settings of the environment over the draft. `known` are names to suggest for a misspelt one."""
     for variable, text in sorted(environ.items()):
-        if not variable.startswith(PREFIX) or variable == CONFIG_VARIABLE or _SERVICE_LINK.fullmatch(variable):
+        if not variable.startswith(PREFIX) or variable == CONFIG_VARIABLE or _is_service_link(variable):
             continue
         place = Place(1, 0, variable)
         path = tuple(variable.removeprefix(PREFIX).lower().split("__"))
         if "" in path or (len(path) == 1 and variable not in known):
-            draft.blame(
-                (), f"no such setting; {suggest(variable, known, 'the form is RANGECACHE_SECTION__KEY')}", place
-            )
+            instead = suggest(variable, known, "the form is RANGECACHE_SECTION__KEY")
+            draft.blame((), f"no such setting; {instead}", place)
             continue
         try:
             value = _environment_value(text)
-        except (yaml.YAMLError, RecursionError, _TooMuch):
-            draft.blame(path, "begins like a YAML list, mapping or quoted text and is not a whole one", place)
+        except (yaml.YAMLError, RecursionError, _TooMuch, ValueError):
+            draft.blame(path, "begins like a list, mapping or quoted text in YAML and is not a sound one", place)
             continue
         draft.put(path, value, place)
+
+
+def _is_service_link(variable: str) -> bool:
+    return "__" not in variable and _SERVICE_LINK.fullmatch(variable) is not None
 
 
 def _environment_value(text: str) -> Tree:
@@ -175,8 +186,12 @@ def _environment_value(text: str) -> Tree:
     if stripped in {"", "~", "null"}:
         return None
     if stripped[0] in "[{" or (stripped[0] in "'\"" and stripped[-1] == stripped[0] and len(stripped) > 1):
+        inner = Draft()
         root = yaml.compose(stripped, Loader=yaml.SafeLoader)
-        return _Reader(Draft(), "").read(root)
+        value = None if root is None else _Reader(inner, "").read(root)
+        if inner.faults:
+            raise ValueError(inner.faults[0].message)
+        return value
     return stripped
 
 
