@@ -102,7 +102,7 @@ class Extent:
 
 def whole_size(headers: Mapping[str, str], asked: Asked) -> int:
     """Length of the object from a 200's Content-Length. Where that is absent a pinned request knows it already."""
-    text = headers.get("Content-Length")
+    text = sole(headers, "content-length")
     if text is None and asked.if_match is not None:
         return asked.if_match.size
     if text is None:
@@ -119,7 +119,7 @@ def part_of(headers: Mapping[str, str], asked: Asked) -> tuple[ByteRange, int]:
     """The range and the whole length that a 206 says it carries, after checking that the two agree."""
     if headers.get("Content-Type", "").lower().startswith("multipart/byteranges"):
         raise InvalidAnswer("the origin answered a request for one range with several (multipart/byteranges)")
-    found = parse_content_range(headers.get("Content-Range", ""))
+    found = parse_content_range(sole(headers, "content-range") or "")
     if found is None:
         raise InvalidAnswer("the origin sent a part of the object without a valid Content-Range")
     size = found.size
@@ -127,7 +127,7 @@ def part_of(headers: Mapping[str, str], asked: Asked) -> tuple[ByteRange, int]:
         size = asked.if_match.size
     if size is None or found.range.end > size:
         raise InvalidAnswer("the origin sent a part of the object without saying the object's length")
-    length = headers.get("Content-Length")
+    length = sole(headers, "content-length")
     if length is not None and length != str(found.range.length):
         raise InvalidAnswer("the Content-Length of the origin's answer is not the length of its Content-Range")
     return found.range, size
@@ -184,6 +184,12 @@ def contradicts(headers: Mapping[str, str], known: ObjectMeta) -> bool:
     return modified is not None and known.last_modified is not None and modified != known.last_modified
 
 
+def sole(headers: Mapping[str, str], name: str) -> str | None:
+    """The header of that lower-case name; None if there is none, the empty text, which nothing accepts, if several."""
+    values = [value for field, value in headers.items() if field.lower() == name]
+    return values[0] if len(values) == 1 else "" if values else None
+
+
 def end_to_end(headers: Mapping[str, str]) -> dict[str, str]:
     """Response headers that belong to the object, names in lower case, values of repeated ones joined (section 5.3).
 
@@ -229,7 +235,7 @@ def strong_last_modified(headers: Mapping[str, str]) -> str:
     Section 8.8.2.2: it does where it lies at least a second before the Date of the same answer, so that the object
     could not have been written twice within that second.
     """
-    text = headers.get("Last-Modified", "")
+    text = sole(headers, "last-modified") or ""
     modified, sent = parse_date(text), parse_date(headers.get("Date", ""))
     if modified is None or sent is None or (sent - modified).total_seconds() < 1:
         return ""

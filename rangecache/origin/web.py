@@ -218,7 +218,7 @@ class WebStore:
     def _redirect(self, answer: Answer, ref: ObjectRef, url: URL) -> URL | None:
         """Where a redirect leads, if it may be followed."""
         location = answer.headers.get("Location", "")
-        if answer.status not in _REDIRECTS or not location.isascii():
+        if answer.status not in _REDIRECTS or not location or not location.isascii():
             return None
         try:
             to = url.join(URL(location, encoded=True)).with_fragment(None)

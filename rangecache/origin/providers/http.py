@@ -28,6 +28,7 @@ _ETAG: Final = "etag "
 _LAST_MODIFIED: Final = "last-modified "
 # RFC 3986 section 2.3; everything else is encoded, so that no character of a key can mean anything in the address.
 _UNRESERVED: Final = "/-._~"
+_ENCODED = re.compile(r"[!-~]+", re.ASCII)
 _DOT_SEGMENT = re.compile(r"(?:^|[/\\])\.{1,2}(?:[/\\]|$)")
 
 
@@ -54,14 +55,18 @@ class HttpDialect:
         Redirects are followed inside `url` and to `redirect_hosts` (names, on the default port of their scheme, or
         `name:port`). Raises `ConfigurationError`.
         """
+        if _ENCODED.fullmatch(url) is None:
+            raise ConfigurationError(f"bucket {alias}: percent-encode the spaces and non-ASCII characters of the url")
         try:
-            base = URL(url)
+            base = URL(url, encoded=True)
         except ValueError as error:
             raise ConfigurationError(f"bucket {alias}: the url cannot be read") from error
         if base.scheme not in ("http", "https") or not base.host or base.raw_fragment:
             raise ConfigurationError(f"bucket {alias}: the url must look like https://host/path/")
         if base.user is not None or base.password is not None:
             raise ConfigurationError(f"bucket {alias}: the url must not hold a user or password; use credentials")
+        if _DOT_SEGMENT.search(base.path):
+            raise ConfigurationError(f"bucket {alias}: write the url without . and .. in its path")
         prefix = base.raw_path if base.raw_path.endswith("/") else base.raw_path + "/"
         # A query may be a secret, and the source is stored with what is cached.
         source = str(base.origin()) + prefix
@@ -106,8 +111,7 @@ class HttpDialect:
         """Inside the base address, and to the hosts that were named for it."""
         base = self._base(ref)
         if to.origin() == base.url.origin():
-            decoded = to.path
-            return to.raw_path.startswith(base.prefix) and _DOT_SEGMENT.search(decoded) is None
+            return to.raw_path.startswith(base.prefix) and _DOT_SEGMENT.search(to.path) is None
         name = (to.host or "").lower()
         return (name if to.is_default_port() else f"{name}:{to.port}") in base.redirect_hosts
 

@@ -1,0 +1,167 @@
+"""Counts what goes over the wire. Innermost wrapper, so that every repeat is counted as the request that it is."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from rangecache.errors import BodyCut, GenerationGone, NotFound, OriginTimeout, RangecacheError, TransientError
+from rangecache.origin.base import GetResult, NotModified
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from rangecache.aio.clock import Clock
+    from rangecache.model import ObjectMeta, ObjectRef
+    from rangecache.origin.base import ObjectStore, Purpose
+    from rangecache.ranges import RangeSpec
+    from rangecache.telemetry import Cell, Metrics
+
+Outcome = Literal[
+    "ok",
+    "not_modified",
+    "not_found",
+    "precondition",
+    "throttled",
+    "error",
+    "timeout",
+    "cut",
+    "cancelled",
+    "redirect",
+    "mend",
+]
+"""How a request ended: the `outcome` label. `cut`: the body broke off. `cancelled`: we closed it before its end.
+`redirect` and `mend`: it was answered by a redirect, or by an error that was set right, and another one followed."""
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """The label for a request that ended with `error`."""
+    match error:
+        case NotFound():
+            return "not_found"
+        case GenerationGone():
+            return "precondition"
+        case OriginTimeout():
+            return "timeout"
+        case BodyCut():
+            return "cut"
+        case TransientError(throttled=True):
+            return "throttled"
+        case RangecacheError():
+            return "error"
+        case asyncio.CancelledError() | GeneratorExit():
+            return "cancelled"
+        case _:
+            return "error"
+
+
+def count_detours(metrics: Metrics, provider: str) -> Callable[[Purpose, str], None]:
+    """For `WebStore(on_detour=…)`: counts the requests that one call puts on the wire beyond its last."""
+    return lambda purpose, kind: _add(metrics.origin_requests.cell(provider, purpose, kind))
+
+
+def _add(cell: Cell) -> None:
+    cell.value += 1
+
+
+class Observed:
+    """An `ObjectStore` around another one; changes nothing."""
+
+    def __init__(self, store: ObjectStore, metrics: Metrics, clock: Clock, provider: str) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._clock = clock
+        self._provider = provider
+        self._duration = metrics.origin_request_duration.cell(provider)
+
+    async def head(
+        self, ref: ObjectRef, *, if_none_match: ObjectMeta | None = None, purpose: Purpose = "demand"
+    ) -> ObjectMeta | NotModified:
+        """See `ObjectStore.head`."""
+        started_at = self._clock.monotonic()
+        outcome: Outcome = "error"
+        try:
+            result = await self._store.head(ref, if_none_match=if_none_match, purpose=purpose)
+            outcome = "not_modified" if isinstance(result, NotModified) else "ok"
+        except BaseException as error:
+            outcome = outcome_of(error)
+            raise
+        finally:
+            self._ended(purpose, outcome, started_at)
+        return result
+
+    @asynccontextmanager
+    async def get(
+        self,
+        ref: ObjectRef,
+        *,
+        range: RangeSpec | None = None,
+        if_match: ObjectMeta | None = None,
+        if_none_match: ObjectMeta | None = None,
+        purpose: Purpose = "demand",
+    ) -> AsyncIterator[GetResult | NotModified]:
+        """See `ObjectStore.get`."""
+        started_at = self._clock.monotonic()
+        outcome: Outcome = "error"
+        body: _Counted | None = None
+        try:
+            async with self._store.get(
+                ref, range=range, if_match=if_match, if_none_match=if_none_match, purpose=purpose
+            ) as result:
+                if isinstance(result, NotModified):
+                    outcome = "not_modified"
+                    yield result
+                    return
+                body = _Counted(result, self._metrics.origin_bytes.cell(self._provider, purpose))
+                yield replace(result, chunks=body)
+        except BaseException as error:
+            # What a caller raises inside the block is no fault of the origin: the body then says how far it came.
+            if body is None and outcome == "error":
+                outcome = outcome_of(error)
+            raise
+        finally:
+            self._ended(purpose, outcome if body is None else body.outcome, started_at)
+
+    async def aclose(self) -> None:
+        """See `ObjectStore.aclose`."""
+        await self._store.aclose()
+
+    def _ended(self, purpose: Purpose, outcome: Outcome, started_at: float) -> None:
+        _add(self._metrics.origin_requests.cell(self._provider, purpose, outcome))
+        self._duration.observe(self._clock.monotonic() - started_at)
+        if outcome == "precondition":
+            _add(self._metrics.version_conflicts.cell(self._provider))
+
+
+class _Counted:
+    """A body whose bytes are counted as they come."""
+
+    def __init__(self, result: GetResult, cell: Cell) -> None:
+        self._chunks = result.chunks
+        self._left = result.range.length
+        self._cell = cell
+        self._error: Outcome | None = None
+
+    def __aiter__(self) -> _Counted:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            chunk = await anext(self._chunks)
+        except StopAsyncIteration:
+            raise
+        except BaseException as error:
+            self._error = outcome_of(error)
+            raise
+        self._left -= len(chunk)
+        self._cell.value += len(chunk)
+        return chunk
+
+    @property
+    def outcome(self) -> Outcome:
+        """How it ended, or `cancelled` if its reader left before the end."""
+        if self._error is not None:
+            return self._error
+        return "cancelled" if self._left else "ok"
