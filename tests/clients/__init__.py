@@ -1,0 +1,1 @@
+"""Real programs read through the proxy."""
