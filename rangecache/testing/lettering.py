@@ -23,7 +23,7 @@ _GLYPHS: Final = bytes.fromhex(
     " FC18242418 18242418FC 7C08040408 4854545424 04043F4424 3C4040207C 1C2040201C 3C4030403C 4428102844 4C9090907C"
     " 4464544C44"
 )
-_OTHER: Final = {"×": bytes.fromhex("4428102844"), "µ": bytes.fromhex("FC2020103C"), "°": bytes.fromhex("0006090906")}
+_OTHER: Final = {"×": bytes.fromhex("4428102844"), "µ": bytes.fromhex("FC2020103C"), "²": bytes.fromhex("00191D1712")}
 
 
 def letters(text: str, scale: int = 1) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -92,10 +92,10 @@ def _read_weather(base_url: str, name: str) -> np.ndarray[Any, np.dtype[np.float
 
 
 READINGS: Final = (
-    Reading("overview", "GDAL, overview", "the whole image, reduced 8 times", read_overview),
-    Reading("windows", "GDAL, windows", "12 windows of 512 × 512 pixels", read_windows),
-    Reading("plain", "Zarr, chunks", "1 map and 10 time series", read_plain),
-    Reading("shards", "Zarr, shards", "1 map and 10 time series", read_shards),
+    Reading("overview", "GDAL, overview", "whole image at 1/8", read_overview),
+    Reading("windows", "GDAL, windows", "12 × 512² pixels", read_windows),
+    Reading("plain", "Zarr, chunks", "map and 10 series", read_plain),
+    Reading("shards", "Zarr, shards", "map and 10 series", read_shards),
 )
 
 
