@@ -1,4 +1,4 @@
-"""A cache without sockets: the reader and everything behind it, over an origin in memory, with time in the test's hand."""
+"""A cache without sockets: the reader and all behind it, over an origin in memory, with time in the test's hand."""
 
 from __future__ import annotations
 

@@ -184,14 +184,16 @@ async def test_a_whole_object_is_read_in_a_few_requests_ahead_within_the_room(ma
     cache = make_cache(run_blocks=4, room_bytes=8 * BLOCK)
     data = stamped("k", 1, 64 * BLOCK + 5)
     cache.origin.put(REF, data)
-    open_bodies = []
+    taken, open_bodies = [], []
 
     async def watch(request: MemoryRequest, offset: int) -> None:
-        open_bodies.append(cache.room.taken_bytes)
+        taken.append(cache.room.taken_bytes)
+        open_bodies.append(cache.origin.open_bodies)
 
     cache.origin.before_chunk = watch
     assert await cache.read() == data
-    assert max(open_bodies) <= 8 * BLOCK
+    assert max(taken) <= 8 * BLOCK
+    assert max(open_bodies) <= 3
     assert cache.origin.request_count == 17
     assert cache.room.taken_bytes == 0
 
@@ -357,11 +359,35 @@ async def test_an_object_that_changes_in_the_middle_of_a_body_aborts_it(make_cac
     first = await anext(reply.body)
     cache.origin.put(REF, stamped("k", 2, len(DATA)))
     got = bytearray(first)
-    with pytest.raises(GenerationGone):
+
+    async def read_on() -> None:
         async for piece in reply.body:
-            got += piece
+            got.extend(piece)
+
+    with pytest.raises(GenerationGone):
+        await read_on()
     assert check_stamped(got, 0) == 1
     assert check_stamped(await cache.read(), 0) == 2
+
+
+@pytest.mark.parametrize("changed_at", ["the next request", "the middle of a body"])
+async def test_an_origin_that_ignores_the_pin_is_found_out_by_its_answer(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch, changed_at: str
+) -> None:
+    honest = cache.origin.get
+    monkeypatch.setattr(cache.origin, "get", lambda ref, **asked: honest(ref, **{**asked, "if_match": None}))
+    cache.origin.put(REF, DATA)
+    newer = stamped("k", 2, len(DATA))
+    if changed_at == "the next request":
+        await cache.read("bytes=0-0")
+        cache.origin.put(REF, newer)
+        assert await cache.read(f"bytes=0-{3 * BLOCK}") == newer[: 3 * BLOCK + 1]
+    else:
+        reply = await cache.open()
+        await anext(reply.body)
+        cache.origin.put(REF, newer)
+        with pytest.raises(GenerationGone):
+            await drain(reply)
 
 
 async def test_an_object_deleted_at_the_origin_is_404_only_when_asked_without_a_pin(cache: Cache) -> None:
