@@ -110,7 +110,8 @@ def _sentence(draft: Draft, path: KeyPath, detail: ErrorDetails) -> str:
         case "string_too_short" | "too_short":
             return "expected text, got nothing"
         case "dict_type" | "model_type" | "model_attributes_type":
-            return f"expected a section with keys: {', '.join(sorted(keys_at(Settings, path, draft))) or 'names'}"
+            keys = ", ".join(sorted(keys_at(Settings, path, draft)))
+            return f"expected a section with keys: {keys}" if keys else "expected names, with a value below each"
         case "tuple_type" | "list_type":
             return "expected a list"
     return detail["msg"]

@@ -90,14 +90,16 @@ class Server(Section):
     auth: Auth = Auth()
     """Who may use the data port."""
     max_ranges: Annotated[int, between(1, 10_000)] = 256
-    """Ranges that one request may ask for; more are answered with 416. GDAL asks for at most 64."""
+    """Ranges that one request may ask for; more are answered with 416. A request may be long, but not make an
+    answer of a hundred thousand parts."""
     max_connections: Annotated[int, between(1, 1_000_000)] = 4096
-    """Client connections at one time; the next one is closed at once."""
+    """Client connections at one time; the next one gets 503. GDAL alone opens one for each range that it reads in
+    parallel."""
     header_timeout: Annotated[Seconds, lasting(0.1, HOUR)] = 15.0
     """How long a request's head may take from its first byte to its last."""
     keepalive_timeout: Annotated[Seconds, lasting(0.1, DAY)] = 120.0
-    """How long a connection may be idle between requests. GDAL's and obstore's pools keep theirs up to 118 s: a shorter
-    time would close connections just as they are used again."""
+    """How long a connection may be idle between requests. Clients' pools keep theirs up to 118 s (libcurl): with
+    a shorter time connections would close just as they are used again."""
     send_timeout: Annotated[Seconds, lasting(0.1, HOUR)] = 60.0
     """A client that takes no byte of its answer for so long is cut off."""
     send_buffer: Annotated[Bytes, sized(1 * MIB, 64 * GIB)] = 64 * MIB
@@ -112,7 +114,7 @@ class MemoryTier(Section):
     """The quickest tier: blocks in this program's memory."""
 
     size: Annotated[Bytes, sized(0, 1 << 50)] = 256 * MIB
-    """Bytes of blocks that are kept; at least one block. The program itself needs about 60 MiB more."""
+    """Bytes of blocks that are kept; at least one block. What is under way and waits for clients comes on top."""
 
 
 class DiskTier(Section):
@@ -132,8 +134,9 @@ class Cache(Section):
     """What is kept, and where."""
 
     block_size: Annotated[Bytes, AfterValidator(_power_of_two)] = 256 * KIB
-    """The unit of caching, a power of two from 4 KiB to 16 MiB. 256 KiB holds a tile of most COGs and costs a cloud
-    request little more than 4 KiB would. Another size makes what is on disk unreachable, until it is evicted."""
+    """The unit of caching, a power of two from 4 KiB to 16 MiB. 256 KiB holds a tile of most COGs. Smaller blocks mean
+    more requests, larger ones more bytes that nobody reads. Another size makes what is on disk unreachable, until it is
+    evicted."""
     memory: MemoryTier = MemoryTier()
     """The memory tier."""
     disk: DiskTier = DiskTier()
@@ -180,8 +183,8 @@ class Fetch(Section):
     """How bytes are fetched from origins."""
 
     max_request: Annotated[Bytes, sized(4 * KIB, 256 * MIB)] = 8 * MIB
-    """Missing blocks that are neighbours become one ranged GET of at most this size; a multiple of `cache.block_size`.
-    At 8 MiB the cost of one more request no longer shows."""
+    """Missing blocks that are neighbours become one ranged GET of at most this size; a multiple of
+    `cache.block_size`."""
     gap: Annotated[int, between(0, 64)] = 1
     """Blocks that are there already and are fetched once more if that makes one GET of two."""
     prefetch: Prefetch = Prefetch()
@@ -233,7 +236,8 @@ class Telemetry(Section):
     log_format: Literal["auto", "json", "text"] = "auto"
     """`json`: an object a line. `text`: for people. `auto`: text on a terminal, json elsewhere."""
     access_log: Literal["all", "sampled", "off"] = "sampled"
-    """Which requests get a line. `sampled`: the failed ones, the slow ones and some of the others."""
+    """Which requests get a line. `sampled`: the failed ones, those of a second or more, and one in a hundred of the
+    others."""
 
 
 def _default_providers() -> dict[str, Provider]:

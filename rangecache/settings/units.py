@@ -58,10 +58,10 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """The shortest exact way to write so many seconds, to the millisecond."""
+    """So many seconds, exact to the millisecond, in the largest unit of which there are three: `120s`, but `5m`."""
     milliseconds = round(seconds * 1000)
     for unit, factor in _DURATION_UNITS.items():
-        if milliseconds and milliseconds % factor == 0:
+        if milliseconds and milliseconds % factor == 0 and (milliseconds >= 3 * factor or factor == 1):
             return f"{milliseconds // factor}{unit}"
     return "0s"
 

@@ -1,0 +1,7 @@
+"""`python -m rangecache`."""
+
+import sys
+
+from rangecache.cli import main
+
+sys.exit(main())
