@@ -252,6 +252,12 @@ class DiskTier:
         except OSError as error:
             self._health.write_failed(error)
 
+    async def flush(self) -> None:
+        """Wait until the directory has been listed and what is queued has been written or given up."""
+        if self._indexing is not None:
+            await asyncio.wait([self._indexing])
+        await self._writer.flush()
+
     async def aclose(self) -> None:
         """Write what is queued, within a bound of time, then give the directory to whoever wants it next."""
         self._closing = True

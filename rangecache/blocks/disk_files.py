@@ -33,6 +33,8 @@ _READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE_FLAGS: Final = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # What `open` says to a link (O_NOFOLLOW) and to a socket: there is something, and it is no block.
 _NO_REGULAR_FILE: Final = (errno.ELOOP, errno.EMLINK, errno.ENXIO)
+# The largest block there can be (`cache.block_size` goes up to 16 MiB) and a header with the longest of keys.
+FILE_BYTES_MAX: Final = 17 * 1024 * 1024
 # As large as a usual block, so that a file system with a last free page does not pass for a healthy one.
 PROBE_BYTES: Final = 256 * 1024
 
@@ -147,14 +149,16 @@ class BlockFiles:
         found = []
         with os.scandir(f"{self.root}/{shelf}") as entries:
             for entry in entries:
-                named = _NAME.fullmatch(entry.name) and entry.name.startswith(shelf, _DIGEST_HEX)
-                if not named or not entry.is_file(follow_symlinks=False):
-                    self.discard(entry.path)
-                    continue
-                with suppress(FileNotFoundError):  # evicted or found damaged since the listing was read
+                try:
                     about = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:  # found damaged by a reader, and deleted, since the listing was read
+                    continue
+                named = _NAME.fullmatch(entry.name) and entry.name.startswith(shelf, _DIGEST_HEX)
+                if named and stat.S_ISREG(about.st_mode) and about.st_size <= FILE_BYTES_MAX:
                     size_bytes = _whole_pages(about.st_size)
                     found.append(StoredBlock(about.st_mtime_ns, bytes.fromhex(entry.name), size_bytes))
+                else:
+                    self.discard(entry.path)
         found.sort()
         return found
 

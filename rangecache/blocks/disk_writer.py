@@ -6,6 +6,7 @@ every moment. While a block waits or is being written it is found in the queue.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -15,7 +16,6 @@ from rangecache.blocks.threads import wait_at_most
 from rangecache.blocks.write_queue import QueuedBlock, WriteQueue
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Sequence
 
     from rangecache.aio.clock import Clock
@@ -91,6 +91,11 @@ class DiskWriter:
             self.dropped += 1
             return
         self._start_writers()
+
+    async def flush(self) -> None:
+        """Wait until the queue is empty or the disk is no longer written."""
+        while self._writers:
+            await asyncio.wait(self._writers)
 
     async def finish(self, timeout_s: float, clock: Clock) -> None:
         """Write what is queued, at most `timeout_s`, then drop the rest."""

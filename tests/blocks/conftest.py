@@ -1,0 +1,74 @@
+"""Blocks with content that follows from their names, and disk tiers that are closed at the end."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rangecache.blocks.disk import UPKEEP_INTERVAL_S, DiskTier
+from rangecache.blocks.disk_files import BlockFiles, block_name
+from rangecache.model import BlockKey, ObjectRef
+from rangecache.testing.clock import ManualClock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+BLOCK_BYTES = 4096
+FILE_BYTES = 8192  # a block of 4096 bytes and its header take two pages
+ROOMY = 1 << 40
+
+
+def block_key(index: int = 0, key: str = "scenes/a.tif", generation: str = "0" * 32) -> BlockKey:
+    return BlockKey(ObjectRef("s3", "bucket", key), generation, index, BLOCK_BYTES)
+
+
+def content(key: BlockKey, length: int | None = None) -> memoryview:
+    """The bytes of a block: those of no other, and the same in every process."""
+    seed = hashlib.sha256(key.identity()).digest()
+    length = key.block_bytes if length is None else length
+    return memoryview((seed * (length // len(seed) + 1))[:length])
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def open_tier(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Callable[..., Awaitable[DiskTier]]]:
+    """Makes a started disk tier in `tmp_path / "cache"`, whose directory has been listed."""
+    opened: list[DiskTier] = []
+
+    async def open_one(
+        limit_bytes: int = ROOMY, min_free_bytes: int = 0, directory: Path = tmp_path / "cache"
+    ) -> DiskTier:
+        tier = DiskTier(directory, limit_bytes, min_free_bytes, clock)
+        opened.append(tier)
+        await tier.start()
+        await tier.flush()
+        return tier
+
+    yield open_one
+    for tier in opened:
+        await tier.aclose()
+
+
+async def upkeep(clock: ManualClock, times: int = 1) -> None:
+    """Let the tier's upkeep come round, and wait until it has finished."""
+    for _ in range(times):
+        await clock.advance(UPKEEP_INTERVAL_S)
+        await clock.wait_for_sleepers()
+
+
+async def keep(tier: DiskTier, *keys: BlockKey) -> None:
+    for key in keys:
+        tier.keep(key, content(key))
+    await tier.flush()
+
+
+def path_of(tier: DiskTier, key: BlockKey) -> Path:
+    """Where the block's file is."""
+    return Path(BlockFiles(tier.directory).path(block_name(key)))

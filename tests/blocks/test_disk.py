@@ -1,0 +1,311 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from rangecache.blocks import disk_writer
+from rangecache.blocks.disk import DiskTier
+from rangecache.blocks.disk_files import BlockFiles
+from tests.blocks.conftest import BLOCK_BYTES, FILE_BYTES, block_key, content, keep, path_of, upkeep
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    import pytest
+
+    from rangecache.model import BlockKey
+    from rangecache.testing.clock import ManualClock
+
+    OpenTier = Callable[..., Awaitable[DiskTier]]
+
+
+async def test_a_block_comes_back_as_it_was(open_tier: OpenTier) -> None:
+    tier = await open_tier()
+    await keep(tier, block_key(0))
+    assert await tier.get(block_key(0)) == content(block_key(0))
+    assert tier.contains(block_key(0))
+    assert not tier.contains(block_key(1))
+    assert await tier.get(block_key(1)) is None
+
+
+async def test_the_last_block_of_an_object_is_shorter(open_tier: OpenTier) -> None:
+    tier = await open_tier()
+    tier.keep(block_key(0), content(block_key(0), 17))
+    await tier.flush()
+    assert await tier.get(block_key(0)) == content(block_key(0), 17)
+
+
+async def test_a_restart_is_warm(open_tier: OpenTier) -> None:
+    keys = [block_key(index, f"objects/{index % 7}") for index in range(300)]
+    first = await open_tier()
+    await keep(first, *keys)
+    await first.aclose()
+    second = await open_tier()
+    assert second.stats().blocks == len(keys)
+    assert second.stats().bytes == first.stats().bytes == len(keys) * FILE_BYTES
+    for key in keys:
+        assert await second.get(key) == content(key)
+
+
+async def test_closing_writes_what_is_queued(open_tier: OpenTier) -> None:
+    keys = [block_key(index) for index in range(50)]
+    first = await open_tier()
+    for key in keys:
+        first.keep(key, content(key))
+    await first.aclose()
+    second = await open_tier()
+    assert second.stats().blocks == len(keys)
+
+
+async def test_files_and_folders_are_private_and_named_by_digests(open_tier: OpenTier, tmp_path: Path) -> None:
+    tier = await open_tier()
+    one, two = block_key(0), block_key(1)
+    await keep(tier, one, two)
+    paths = [path_of(tier, one), path_of(tier, two)]
+    assert paths[0].parent.parent == tmp_path / "cache" / "blocks-1"
+    assert paths[0].name[:32] == paths[1].name[:32]
+    assert paths[0].name[32:] != paths[1].name[32:]
+    for path in paths:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o700
+
+
+async def test_the_limit_holds_in_bytes_on_disk_and_the_least_recent_goes_first(
+    open_tier: OpenTier, tmp_path: Path
+) -> None:
+    tier = await open_tier(limit_bytes=4 * FILE_BYTES)
+    await keep(tier, *(block_key(index) for index in range(4)))
+    await tier.get(block_key(0))
+    await keep(tier, block_key(4), block_key(5))
+    assert [tier.contains(block_key(index)) for index in range(6)] == [True, False, False, True, True, True]
+    files = [path for path in (tmp_path / "cache" / "blocks-1").rglob("*") if path.is_file()]
+    assert len(files) == 4
+    assert sum(path.stat().st_blocks * 512 for path in files) <= tier.stats().bytes == 4 * FILE_BYTES
+    assert tier.stats().evictions == 2
+
+
+async def test_order_of_age_survives_a_restart(open_tier: OpenTier) -> None:
+    first = await open_tier()
+    for index in range(4):
+        await keep(first, block_key(index))
+        os.utime(path_of(first, block_key(index)), (0, 1000 - index))
+    await first.aclose()
+    second = await open_tier(limit_bytes=4 * FILE_BYTES)
+    await keep(second, block_key(4))
+    assert [second.contains(block_key(index)) for index in range(5)] == [True, True, True, False, True]
+
+
+async def test_a_smaller_limit_is_kept_from_the_start(open_tier: OpenTier, tmp_path: Path) -> None:
+    first = await open_tier()
+    await keep(first, *(block_key(index) for index in range(10)))
+    await first.aclose()
+    second = await open_tier(limit_bytes=3 * FILE_BYTES)
+    assert second.stats().blocks == 3
+    assert sum(path.is_file() for path in (tmp_path / "cache" / "blocks-1").rglob("*")) == 3
+
+
+async def test_a_block_larger_than_the_tier_is_not_written(open_tier: OpenTier, tmp_path: Path) -> None:
+    tier = await open_tier(limit_bytes=FILE_BYTES - 1)
+    await keep(tier, block_key(0))
+    assert not tier.contains(block_key(0))
+    assert [path for path in (tmp_path / "cache" / "blocks-1").rglob("*") if path.is_file()] == []
+    assert tier.stats().evictions == 0
+
+
+async def test_free_space_is_left_to_others(
+    open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
+) -> None:
+    free = [100 * FILE_BYTES]
+    monkeypatch.setattr(BlockFiles, "free_bytes", lambda _self: free[0])
+    tier = await open_tier(min_free_bytes=90 * FILE_BYTES)
+    await keep(tier, *(block_key(index) for index in range(10)))
+    assert tier.stats().blocks == 10
+    free[0] = 87 * FILE_BYTES  # somebody else has written
+    await upkeep(clock)
+    assert tier.stats().blocks == 7
+    free[0] = 10 * FILE_BYTES
+    await upkeep(clock)
+    assert (tier.stats().blocks, tier.stats().state) == (0, "ro")
+    assert "min_free" in tier.state_reason
+    free[0] = 100 * FILE_BYTES
+    await upkeep(clock, times=6)
+    assert tier.stats().state == "rw"
+    await keep(tier, block_key(0))
+    assert tier.contains(block_key(0))
+
+
+async def test_a_full_queue_drops_and_counts_and_never_waits(
+    open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_writer, "QUEUE_BYTES", 3 * BLOCK_BYTES)
+    gate = threading.Event()
+    write = BlockFiles.write
+
+    def slow_write(self: BlockFiles, name: bytes, key: BlockKey, data: memoryview) -> None:
+        assert gate.wait(30)
+        write(self, name, key, data)
+
+    monkeypatch.setattr(BlockFiles, "write", slow_write)
+    tier = await open_tier()
+    for index in range(5):
+        await tier.put(block_key(index), content(block_key(index)))
+    assert tier.stats().writes_dropped == 2
+    assert tier.peek(block_key(2)) == content(block_key(2))
+    assert await tier.get(block_key(2)) == content(block_key(2))
+    assert tier.peek(block_key(3)) is None
+    gate.set()
+    await tier.flush()
+    assert [tier.contains(block_key(index)) for index in range(5)] == [True, True, True, False, False]
+
+
+async def test_readers_of_one_block_share_one_read(open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch) -> None:
+    tier = await open_tier()
+    await keep(tier, block_key(0))
+    reads = []
+    read = BlockFiles.read
+    gate = threading.Event()
+
+    def counted_read(self: BlockFiles, name: bytes, key: BlockKey) -> memoryview:
+        reads.append(name)
+        assert gate.wait(30)
+        return read(self, name, key)
+
+    monkeypatch.setattr(BlockFiles, "read", counted_read)
+    readers = [asyncio.ensure_future(tier.get(block_key(0))) for _ in range(10)]
+    await asyncio.sleep(0)
+    readers[0].cancel()
+    await asyncio.sleep(0)
+    gate.set()
+    assert await asyncio.gather(*readers[1:]) == [content(block_key(0))] * 9
+    assert readers[0].cancelled()
+    assert len(reads) == 1
+
+
+async def test_blocks_are_served_by_path_while_the_directory_is_still_being_listed(
+    open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: ManualClock
+) -> None:
+    first = await open_tier()
+    await keep(first, block_key(0))
+    await first.aclose()
+    gate = threading.Event()
+    shelves = BlockFiles.shelves
+
+    def slow_shelves(self: BlockFiles) -> list[str]:
+        assert gate.wait(30)
+        return shelves(self)
+
+    monkeypatch.setattr(BlockFiles, "shelves", slow_shelves)
+    tier = DiskTier(tmp_path / "cache", 1 << 30, 0, clock)
+    await tier.start()
+    assert tier.contains(block_key(0))
+    assert await tier.get(block_key(0)) == content(block_key(0))
+    assert await tier.get(block_key(1)) is None
+    tier.keep(block_key(1), content(block_key(1)))
+    assert not path_of(tier, block_key(1)).exists()
+    assert await tier.get(block_key(1)) == content(block_key(1))
+    gate.set()
+    await tier.flush()
+    assert path_of(tier, block_key(1)).exists()
+    assert tier.stats().blocks == 2
+    await tier.aclose()
+
+
+async def test_leftovers_and_foreign_files_go_and_other_formats_stay(open_tier: OpenTier, tmp_path: Path) -> None:
+    first = await open_tier()
+    await keep(first, block_key(0))
+    await first.aclose()
+    shelf = path_of(first, block_key(0)).parent
+    name = path_of(first, block_key(0)).name
+    wrong_shelf = "00" if shelf.name != "00" else "01"
+    foreign = [
+        shelf / "tmp-0123-4",
+        shelf / "notes.txt",
+        shelf / name.upper().replace("0", "A"),
+        shelf / (name[:32] + wrong_shelf + name[34:]),
+        shelf.parent / "stray",
+        shelf.parent / "tmp-99-probe",
+    ]
+    for path in foreign:
+        path.write_bytes(b"x")
+    (shelf / ("a" * 32 + shelf.name + "b" * 30)).symlink_to(tmp_path)
+    foreign.append(shelf / ("a" * 32 + shelf.name + "b" * 30))
+    (shelf / "folder").mkdir()
+    (shelf / "folder" / "precious").write_bytes(b"x")
+    other_format = tmp_path / "cache" / "blocks-2" / "00" / "block"
+    other_format.parent.mkdir(parents=True)
+    other_format.write_bytes(b"x")
+    second = await open_tier()
+    assert [path for path in foreign if path.is_symlink() or path.exists()] == []
+    assert (shelf / "folder" / "precious").exists()
+    assert other_format.exists()
+    assert await second.get(block_key(0)) == content(block_key(0))
+    assert second.stats().blocks == 1
+
+
+HOLDER = """
+import asyncio, sys
+from rangecache.aio.clock import SystemClock
+from rangecache.blocks.disk import DiskTier
+from tests.blocks.conftest import block_key, content
+
+async def main():
+    tier = DiskTier(sys.argv[1], 1 << 30, 0, SystemClock())
+    await tier.start()
+    tier.keep(block_key(0), content(block_key(0)))
+    await tier.flush()
+    print(tier.stats().state, flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    await tier.aclose()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_second_program_serves_without_the_directory_and_takes_over_when_the_first_ends(
+    open_tier: OpenTier, tmp_path: Path, clock: ManualClock
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path / "cache")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "rw\n"
+        tier = await open_tier()
+        assert (tier.stats().state, tier.owned) == ("off", False)
+        assert tier.state_reason.startswith(f"process {holder.pid} is using it")
+        await keep(tier, block_key(1))
+        assert await tier.get(block_key(0)) is None
+        assert await tier.get(block_key(1)) is None
+        await upkeep(clock)
+        assert tier.stats().state == "off"
+        holder.communicate("")
+        assert holder.returncode == 0
+    await upkeep(clock)
+    await tier.flush()
+    assert (tier.stats().state, tier.owned, tier.state_reason) == ("rw", True, "")
+    assert await tier.get(block_key(0)) == content(block_key(0))
+    await keep(tier, block_key(1))
+    assert tier.contains(block_key(1))
+
+
+async def test_closing_gives_the_directory_back(open_tier: OpenTier) -> None:
+    first = await open_tier()
+    await first.aclose()
+    assert not first.owned
+    second = await open_tier()
+    assert second.owned
+
+
+async def test_its_repr_tells_its_state(open_tier: OpenTier, tmp_path: Path) -> None:
+    tier = await open_tier(limit_bytes=100 * FILE_BYTES)
+    await keep(tier, block_key(0))
+    assert repr(tier) == f"<DiskTier {tmp_path / 'cache'} rw, 1 blocks, 8192 of 819200 bytes, 0 bytes queued>"

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+from blake3 import blake3
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rangecache.blocks.framing import FrameError, check, encode_header, header_bytes
+from rangecache.model import BlockKey, ObjectRef
+from tests.blocks.conftest import block_key
+
+KEY = block_key(7)
+DATA = bytes(range(100))
+HEADER = encode_header(KEY, DATA)
+
+
+def test_what_was_encoded_is_accepted() -> None:
+    check(HEADER, DATA, KEY)
+
+
+def test_the_length_of_a_header_is_known_before_its_data() -> None:
+    assert len(HEADER) == header_bytes(KEY.identity())
+
+
+def test_every_flipped_bit_of_header_or_data_is_caught() -> None:
+    frame = HEADER + DATA
+    for bit in range(len(frame) * 8):
+        flipped = bytearray(frame)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(FrameError):
+            check(bytes(flipped[: len(HEADER)]), bytes(flipped[len(HEADER) :]), KEY)
+
+
+def test_every_cut_is_caught() -> None:
+    for length in range(len(HEADER)):
+        with pytest.raises(FrameError):
+            check(HEADER[:length], DATA, KEY)
+    for length in range(len(DATA)):
+        with pytest.raises(FrameError):
+            check(HEADER, DATA[:length], KEY)
+
+
+def test_a_byte_too_many_is_caught() -> None:
+    with pytest.raises(FrameError):
+        check(HEADER, DATA + b"x", KEY)
+    with pytest.raises(FrameError):
+        check(HEADER + b"x", DATA, KEY)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        KEY._replace(block_index=8),
+        KEY._replace(generation="1" * 32),
+        KEY._replace(block_bytes=8192),
+        KEY._replace(ref=KEY.ref._replace(provider="gs")),
+        KEY._replace(ref=KEY.ref._replace(bucket="bucket2")),
+        KEY._replace(ref=KEY.ref._replace(key="scenes/b.tif")),
+        KEY._replace(ref=KEY.ref._replace(version="")),
+    ],
+)
+def test_a_sound_block_of_another_key_is_not_this_block(other: BlockKey) -> None:
+    with pytest.raises(FrameError, match="another block"):
+        check(encode_header(other, DATA), DATA, KEY)
+
+
+def test_fields_cannot_run_into_each_other() -> None:
+    one = BlockKey(ObjectRef("s3", "ab", "c"), "g", 1, 4096)
+    two = BlockKey(ObjectRef("s3", "a", "bc"), "g", 1, 4096)
+    with pytest.raises(FrameError, match="another block"):
+        check(encode_header(one, DATA), DATA, two)
+
+
+@pytest.mark.parametrize(("at", "what"), [(0, b"rc-bloCk"), (8, b"\x02\x00")])
+def test_another_format_is_not_read_even_if_its_checksum_is_right(at: int, what: bytes) -> None:
+    body = bytearray(HEADER[:-16])
+    body[at : at + len(what)] = what
+    with pytest.raises(FrameError, match="another format"):
+        check(bytes(body) + blake3(bytes(body)).digest(16), DATA, KEY)
+
+
+def test_the_bytes_on_disk_stay_as_they_are() -> None:
+    """A change of format must change FORMAT_VERSION, and then this test."""
+    assert blake3(HEADER).hexdigest() == "32fa3c035edac9b093c5989c383db9d90eeb912175ab9d39a51ecc4c337eec53"
+
+
+@given(st.binary(max_size=300), st.binary(max_size=50))
+def test_garbage_is_a_frame_error_and_nothing_else(header: bytes, data: bytes) -> None:
+    with pytest.raises(FrameError):
+        check(header, data, KEY)
+
+
+@given(st.binary(max_size=200), st.binary(max_size=50))
+def test_garbage_with_a_right_checksum_is_a_frame_error_and_nothing_else(body: bytes, data: bytes) -> None:
+    with pytest.raises(FrameError):
+        check(body + blake3(body).digest(16), data, KEY)
+
+
+@given(st.text(), st.text(), st.text(), st.none() | st.text(), st.integers(0, 2**40), st.binary(max_size=4096))
+def test_any_key_and_data_come_through(
+    provider: str, bucket: str, key: str, version: str | None, index: int, data: bytes
+) -> None:
+    named = BlockKey(ObjectRef(provider, bucket, key, version), "g", index, 4096)
+    check(encode_header(named, data), data, named)

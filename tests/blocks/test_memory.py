@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rangecache.blocks.memory import ENTRY_OVERHEAD_BYTES, MemoryTier
+from tests.blocks.conftest import BLOCK_BYTES, block_key, content
+
+ENTRY_BYTES = BLOCK_BYTES + ENTRY_OVERHEAD_BYTES
+
+
+async def test_what_was_kept_is_found_by_an_equal_key() -> None:
+    tier = MemoryTier(10 * ENTRY_BYTES)
+    tier.keep(block_key(3), content(block_key(3)))
+    assert tier.peek(block_key(3)) == content(block_key(3))
+    assert await tier.get(block_key(3)) == content(block_key(3))
+    assert tier.contains(block_key(3))
+
+
+def test_another_generation_is_a_miss() -> None:
+    tier = MemoryTier(10 * ENTRY_BYTES)
+    tier.keep(block_key(3), content(block_key(3)))
+    assert tier.peek(block_key(3, generation="1" * 32)) is None
+
+
+def test_the_block_that_was_not_read_is_evicted_first() -> None:
+    tier = MemoryTier(2 * ENTRY_BYTES)
+    tier.keep(block_key(0), content(block_key(0)))
+    tier.keep(block_key(1), content(block_key(1)))
+    tier.peek(block_key(0))
+    tier.keep(block_key(2), content(block_key(2)))
+    assert [tier.contains(block_key(index)) for index in range(3)] == [True, False, True]
+    assert tier.stats().evictions == 1
+
+
+def test_asking_whether_it_is_there_does_not_make_it_recent() -> None:
+    tier = MemoryTier(2 * ENTRY_BYTES)
+    tier.keep(block_key(0), content(block_key(0)))
+    tier.keep(block_key(1), content(block_key(1)))
+    tier.contains(block_key(0))
+    tier.keep(block_key(2), content(block_key(2)))
+    assert not tier.contains(block_key(0))
+
+
+def test_a_view_stays_valid_after_its_block_was_evicted() -> None:
+    tier = MemoryTier(ENTRY_BYTES)
+    tier.keep(block_key(0), content(block_key(0)))
+    view = tier.peek(block_key(0))
+    tier.keep(block_key(1), content(block_key(1)))
+    assert not tier.contains(block_key(0))
+    assert view == content(block_key(0))
+
+
+def test_views_are_read_only_also_of_a_writable_buffer() -> None:
+    tier = MemoryTier(ENTRY_BYTES)
+    tier.keep(block_key(0), memoryview(bytearray(BLOCK_BYTES)))
+    view = tier.peek(block_key(0))
+    assert view is not None
+    assert view.readonly
+
+
+def test_a_block_cut_from_a_larger_buffer_does_not_hold_the_buffer() -> None:
+    run = bytearray(64 * BLOCK_BYTES)
+    tier = MemoryTier(10 * ENTRY_BYTES)
+    tier.keep(block_key(0), memoryview(run)[BLOCK_BYTES : 2 * BLOCK_BYTES])
+    run.clear()  # raises BufferError while any view of it is alive
+    assert tier.peek(block_key(0)) == bytes(BLOCK_BYTES)
+
+
+def test_a_block_in_a_buffer_of_its_own_is_not_copied() -> None:
+    data = bytes(BLOCK_BYTES)
+    tier = MemoryTier(10 * ENTRY_BYTES)
+    tier.keep(block_key(0), memoryview(data))
+    view = tier.peek(block_key(0))
+    assert view is not None
+    assert view.obj is data
+
+
+def test_a_block_larger_than_the_tier_is_not_kept_and_evicts_nothing() -> None:
+    tier = MemoryTier(ENTRY_BYTES)
+    tier.keep(block_key(0), content(block_key(0)))
+    tier.keep(block_key(1), content(block_key(1), BLOCK_BYTES + 1))
+    assert tier.contains(block_key(0))
+    assert not tier.contains(block_key(1))
+
+
+def test_its_repr_tells_its_state() -> None:
+    tier = MemoryTier(ENTRY_BYTES)
+    tier.keep(block_key(0), content(block_key(0)))
+    tier.keep(block_key(1), content(block_key(1)))
+    assert repr(tier) == f"<MemoryTier 1 blocks, {ENTRY_BYTES} of {ENTRY_BYTES} bytes, 1 evicted>"
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 2 * BLOCK_BYTES)), max_size=60))
+def test_the_limit_holds_and_the_books_balance(puts: list[tuple[int, int]]) -> None:
+    limit = 5 * ENTRY_BYTES
+    tier = MemoryTier(limit)
+    kept: dict[int, int] = {}
+    for index, length in puts:
+        tier.keep(block_key(index), content(block_key(index), length))
+        kept[index] = length
+        held = [(tier.peek(block_key(each)), each) for each in range(21)]
+        views = [view for view, _ in held if view is not None]
+        assert tier.stats().bytes == sum(view.nbytes + ENTRY_OVERHEAD_BYTES for view in views) <= limit
+        assert tier.stats().blocks == len(views)
