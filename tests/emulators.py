@@ -1,7 +1,7 @@
 """Real servers that the tests start themselves, on free ports of 127.0.0.1, and stop at the end of the session.
 
-Import the fixture into a folder's conftest: `from tests.emulators import seaweedfs`. Under pytest-xdist each worker has
-a server of its own: it is up in a second, and nothing has to be shared or locked.
+`tests/conftest.py` makes the fixtures known to every room. Under pytest-xdist each worker has a server of its own: it
+is up in a second, and nothing has to be shared or locked.
 """
 
 from __future__ import annotations
