@@ -1,0 +1,235 @@
+"""One request and its answer: what is sent, how it is counted, and what becomes of the connection afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from rangecache.errors import OriginTimeout, RangecacheError, RangeNotSatisfiable
+from rangecache.server import problems
+from rangecache.server.accounts import NO_CACHE
+from rangecache.server.multipart import BodyMismatch, Framer
+from rangecache.server.problems import ProtocolError
+from rangecache.server.response import CLOSE, KEEP, KEEP_OLD
+
+if TYPE_CHECKING:
+    from rangecache.model import ObjectRef
+    from rangecache.read.messages import ReadRequest, Reply
+    from rangecache.server.head import HeadParser
+    from rangecache.server.port import DataPort
+    from rangecache.server.request import Directory
+    from rangecache.server.sending import Outbox
+
+logger = logging.getLogger(__name__)
+
+FAULT: Final = "This is a fault of the proxy. Its log says more; please report it."
+
+
+class After(Enum):
+    """What becomes of a connection when an answer has been sent."""
+
+    KEEP = "keep"
+    CLOSE = "close"
+    LINGER = "linger"
+    """Closed too, but the client may still be sending something that nobody will read."""
+    ABORT = "abort"
+    """Cut: the client must not take what it has got for the whole answer."""
+
+
+class Exchange:
+    """One request of one connection, from its last byte on."""
+
+    __slots__ = (
+        "_connection",
+        "_deadline",
+        "_head_only",
+        "_method",
+        "_outbox",
+        "_port",
+        "after",
+        "ended_s",
+        "ref",
+        "started_s",
+    )
+
+    def __init__(self, port: DataPort, outbox: Outbox, started_s: float) -> None:
+        self._port = port
+        self._outbox = outbox
+        self._method = b""
+        self._head_only = False
+        self._connection = CLOSE
+        self._deadline: asyncio.Timeout | None = None
+        self.started_s = started_s
+        """When the request was complete, by the port's clock."""
+        self.ended_s = started_s
+        """When its answer had been handed to the transport."""
+        self.ref: ObjectRef | None = None
+        """What is asked for, as soon as that is known."""
+        self.after = After.CLOSE
+        """What has to become of the connection; final when an answer has been sent."""
+
+    def heard(self, parser: HeadParser) -> None:
+        """The head has been read, or as much of it as is valid."""
+        self._method, self._head_only = parser.method, parser.head_only
+        if parser.keep_alive and not self._port.draining:
+            self.after = After.KEEP
+            self._connection = KEEP_OLD if parser.old else KEEP
+
+    # --- answers about an object ----------------------------------------------------------------------------------
+
+    def send_now(self, reply: Reply) -> bool:
+        """Send an answer that is here, if it is small enough to be sent at once. False if nothing was sent."""
+        if reply.status in {412, 416}:
+            self._send_refusal(reply)
+            return True
+        body = reply.body
+        if isinstance(body, AsyncGenerator) or sum(map(len, body)) > self._port.budget.piece_bytes:
+            return False
+        head, framer = self._print(reply)
+        if framer is None:
+            self._outbox.write(head)
+            self._end(reply, 0)
+            return True
+        parts: list[bytes | memoryview] = [head]
+        try:
+            parts += framer.parts(body)
+        except BodyMismatch:
+            self._abort(reply, 0)
+            return True
+        self._outbox.write_parts(parts, len(head) + framer.content_length)
+        self._end(reply, framer.content_length)
+        return True
+
+    async def send(self, reply: Reply) -> None:
+        """Send an answer piece by piece, as fast as it arrives and the client takes it."""
+        if reply.status in {412, 416}:
+            self._send_refusal(reply)
+            return
+        body, sent, first_byte_s = reply.body, 0, None
+        try:
+            head, framer = self._print(reply)
+            first_byte_s = self._port.clock.monotonic() - self.started_s
+            await self._outbox.send((head,))
+            if framer is None:
+                pass
+            elif isinstance(body, AsyncGenerator):
+                async for piece in body:
+                    await self._outbox.send(framer.frame(piece))
+                    sent += len(piece)
+                await self._outbox.send((framer.end(),))
+            else:
+                await self._outbox.send(framer.parts(body))
+            sent = 0 if framer is None else framer.content_length
+        except asyncio.CancelledError:
+            self._count(reply.status, reply.cache.outcome, sent, first_byte_s)
+            raise
+        except Exception as error:
+            if not isinstance(error, RangecacheError):
+                logger.exception("an answer failed after its head was sent")
+            self._abort(reply, sent, first_byte_s)
+        else:
+            self._end(reply, sent, first_byte_s)
+        finally:
+            if isinstance(body, AsyncGenerator):
+                await body.aclose()
+
+    def _print(self, reply: Reply) -> tuple[bytes, Framer | None]:
+        """The head, and the framer of the body if there is one."""
+        printer, ranges = self._port.printer, reply.ranges
+        if reply.status == 206 and len(ranges) == 1:
+            return printer.partial(reply, self._connection), Framer(ranges[0].length)
+        if reply.status == 200:
+            return printer.whole(reply, self._connection), None if self._head_only else Framer(reply.meta.size)
+        if reply.status == 206:
+            framer = printer.framer(reply)
+            return printer.multipart(reply, framer, self._connection), framer
+        return printer.not_modified(reply, self._connection), None
+
+    def _send_refusal(self, reply: Reply) -> None:
+        """Send a 412 or 416 about a known object."""
+        failed = reply.status == 412
+        problem = problems.PRECONDITION_FAILED if failed else problems.INVALID_RANGE
+        body = problems.document(problem, "The object has changed." if failed else f"It has {reply.meta.size} bytes.")
+        head = self._port.printer.problem(problem, len(body), self._connection, size=reply.meta.size, reply=reply)
+        self._outbox.write(head if self._head_only else head + body)
+        self._end(reply, 0 if self._head_only else len(body))
+
+    # --- other answers --------------------------------------------------------------------------------------------
+
+    async def open(self, request: ReadRequest) -> Reply | None:
+        """The reader's answer. None if it was an error or took too long; then that has been sent."""
+        self._deadline = asyncio.timeout(None)  # the sweep of the connections sets it
+        try:
+            async with self._deadline:
+                return await self._port.reader.open(request)
+        except RangecacheError as error:
+            self.refuse(error)
+        except TimeoutError:
+            message = "The origin did not answer within `server.request_timeout`. Try again, or raise it."
+            self.refuse(OriginTimeout(message))
+        except Exception:
+            logger.exception("a request failed")
+            self.refuse(RangecacheError(FAULT))
+        finally:
+            self._deadline = None
+        return None
+
+    def expire(self, now_s: float, timeout_s: float) -> None:
+        """End `open` if it has taken longer than `timeout_s`."""
+        if self._deadline is not None and now_s - self.started_s >= timeout_s:
+            self._deadline.reschedule(asyncio.get_running_loop().time())
+
+    def refuse(self, error: RangecacheError) -> None:
+        """Send the answer that an error becomes."""
+        problem = problems.problem_of(error)
+        if isinstance(error, ProtocolError) and error.close:
+            self.after, self._connection = After.LINGER, CLOSE
+        body = problems.document(problem, error.message)
+        head = self._port.printer.problem(
+            problem,
+            len(body),
+            self._connection,
+            size=error.size if isinstance(error, RangeNotSatisfiable) else None,
+            retry_after_s=problems.retry_after_s(problem, error),
+        )
+        self._outbox.write(head if self._head_only else head + body)
+        self._count(problem.status, NO_CACHE, 0 if self._head_only else len(body))
+
+    def list_directory(self, directory: Directory) -> None:
+        """Answer a target that names no object.
+
+        The top is the list of providers. Below it an empty 404: GDAL asks for `<prefix>/` whenever it opens a file, and
+        would take any body for a listing, and the listing for the whole truth.
+        """
+        top = directory.provider is None
+        body = json.dumps({"providers": self._port.router.providers}).encode() + b"\n" if top else b""
+        status, kind = (200, "application/json") if top else (404, None)
+        head = self._port.printer.plain(status, kind, len(body), self._connection)
+        self._outbox.write(head if self._head_only else head + body)
+        self._count(status, NO_CACHE, 0 if self._head_only else len(body))
+
+    # --- its end --------------------------------------------------------------------------------------------------
+
+    def _end(self, reply: Reply, sent_bytes: int, first_byte_s: float | None = None) -> None:
+        self._count(reply.status, reply.cache.outcome, sent_bytes, first_byte_s)
+
+    def _abort(self, reply: Reply, sent_bytes: int, first_byte_s: float | None = None) -> None:
+        self.after = After.ABORT
+        self._count(reply.status, reply.cache.outcome, sent_bytes, first_byte_s)
+
+    def _count(self, status: int, cache: str, sent_bytes: int, first_byte_s: float | None = None) -> None:
+        self.ended_s = self._port.clock.monotonic()
+        duration_s = self.ended_s - self.started_s
+        self._port.accounts.answered(
+            self._method,
+            self.ref,
+            status,
+            cache,
+            first_byte_s=duration_s if first_byte_s is None else first_byte_s,
+            duration_s=duration_s,
+            sent_bytes=sent_bytes,
+        )

@@ -1,0 +1,260 @@
+"""The head of a request: where it ends, whether it is HTTP/1.1 to the letter, and the fields that we read.
+
+A request has no body here, so a head ends at the first empty line and what follows is the next head. That cut is made
+before the parser (llhttp through httptools) sees anything, and both have to agree on it: a head after which the parser
+does not report exactly one complete message is refused. What llhttp lets pass and we do not: HTTP/0.9 and 2.0, RTSP,
+several spaces between the words of the request line, a repeated Host, a missing Host, Transfer-Encoding in HTTP/1.0,
+and heads without limit.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import httptools
+
+from rangecache.read.messages import ReadRequest
+from rangecache.server import problems
+from rangecache.server.problems import ProtocolError
+
+if TYPE_CHECKING:
+    from rangecache.model import ObjectRef
+
+TARGET_BYTES_MAX: Final = 4096
+LINE_BYTES_MAX: Final = 8190
+HEAD_BYTES_MAX: Final = 32768
+FIELDS_MAX: Final = 128
+EMPTY_LINES_MAX: Final = 4  # before a request line; RFC 9112 section 2.2 asks to skip at least one
+_SMALL_BYTES: Final = 4 * FIELDS_MAX  # a field takes four bytes at least: a smaller head breaks none of the limits
+
+_END: Final = b"\r\n\r\n"
+_METHOD = re.compile(rb"[A-Z][A-Z-]{0,31}")
+_VERSION = re.compile(rb"HTTP/[0-9](\.[0-9])?")
+
+# The fields that ReadRequest carries come first and in its order.
+_RANGE, _CACHE_CONTROL, _REQUEST_FIELDS = 0, 6, 7
+_HOST, _CONNECTION, _EXPECT, _TRANSFER_ENCODING, _PRAGMA, _SLOTS = 7, 8, 9, 10, 11, 12
+_SLOT_OF: Final = {
+    b"range": _RANGE,
+    b"if-match": 1,
+    b"if-none-match": 2,
+    b"if-modified-since": 3,
+    b"if-unmodified-since": 4,
+    b"if-range": 5,
+    b"cache-control": _CACHE_CONTROL,
+    b"host": _HOST,
+    b"connection": _CONNECTION,
+    b"expect": _EXPECT,
+    b"transfer-encoding": _TRANSFER_ENCODING,
+    b"pragma": _PRAGMA,
+}
+_LISTS: Final = frozenset({_CACHE_CONTROL, _CONNECTION, _EXPECT, _PRAGMA})  # may be repeated: one comma list
+
+
+class HeadBuffer:
+    """Bytes from a client that have not been answered yet, cut into heads."""
+
+    __slots__ = ("_at", "_data")
+
+    def __init__(self) -> None:
+        self._data = b""
+        self._at = 0
+
+    def __len__(self) -> int:
+        """Bytes that have not been taken."""
+        return len(self._data) - self._at
+
+    def feed(self, data: bytes) -> None:
+        """Add what arrived."""
+        if self._at == len(self._data):
+            self._data, self._at = data, 0
+        else:
+            self._data, self._at = self._data[self._at :] + data, 0
+
+    def take(self) -> bytes | None:
+        """The next whole head with its empty line; None if more has to arrive.
+
+        Raises `ProtocolError` as soon as it is certain that no valid head can come of it.
+        """
+        data, at = self._data, self._at
+        if data.startswith(b"\r\n", at):
+            at = self._at = self._skip_empty_lines()
+        end = data.find(_END, at)
+        if end < 0:
+            if at < len(data):
+                _check_part(data[at:])
+            return None
+        self._at = end + 4
+        return data[at : end + 4]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._data, self._at = b"", 0
+
+    def _skip_empty_lines(self) -> int:
+        at = self._at
+        for _ in range(EMPTY_LINES_MAX):
+            if not self._data.startswith(b"\r\n", at):
+                return at
+            at += 2
+        raise ProtocolError(problems.MALFORMED, "There are empty lines before the request.")
+
+
+def _check_part(part: bytes) -> None:
+    """Refuse the beginning of a head that cannot become valid, without waiting for the rest: a TLS greeting, for
+    example, has no line end to wait for."""
+    line, line_end, _ = part.partition(b"\r\n")
+    if line_end:
+        _check_line(line)
+    elif len(line) > LINE_BYTES_MAX:
+        raise ProtocolError(problems.TARGET_TOO_LONG, "The request line is too long.")
+    elif not (65 <= part[0] <= 90 or part == b"\r"):
+        raise ProtocolError(problems.MALFORMED, "The request does not begin with a method. Is it plain HTTP?")
+    if part.count(b"\n") != part.count(b"\r\n"):
+        raise ProtocolError(problems.MALFORMED, "Lines must end with CR LF.")
+    if len(part) > HEAD_BYTES_MAX or len(part) - part.rfind(b"\r\n") > LINE_BYTES_MAX:
+        raise ProtocolError(problems.HEAD_TOO_LARGE, "The request's header fields are too large.")
+
+
+def _check_line(line: bytes) -> None:
+    """Refuse a request line that is not `method SP target SP HTTP/1.x` with our limits."""
+    if len(line) > LINE_BYTES_MAX:
+        raise ProtocolError(problems.TARGET_TOO_LONG, "The request line is too long.")
+    words = line.split(b" ")
+    if len(words) == 3 and _METHOD.fullmatch(words[0]) and words[2] in {b"HTTP/1.1", b"HTTP/1.0"}:
+        if len(words[1]) > TARGET_BYTES_MAX:
+            raise ProtocolError(problems.TARGET_TOO_LONG, f"The path is longer than {TARGET_BYTES_MAX} bytes.")
+        return
+    if len(words) == 3 and _VERSION.fullmatch(words[2]) and words[0] != b"PRI":
+        raise ProtocolError(problems.VERSION_NOT_SUPPORTED, "Use HTTP/1.1.")
+    raise ProtocolError(problems.MALFORMED, "The request line is malformed; expected: GET /path HTTP/1.1.")
+
+
+def _check_limits(head: bytes) -> None:
+    """Refuse a head that is whole but too large."""
+    if len(head) > HEAD_BYTES_MAX or head.count(b"\r\n") > FIELDS_MAX + 2:
+        raise ProtocolError(problems.HEAD_TOO_LARGE, f"A head has at most {FIELDS_MAX} fields and 32 KiB.")
+    if len(head) > LINE_BYTES_MAX and max(map(len, head.split(b"\r\n"))) > LINE_BYTES_MAX:
+        raise ProtocolError(problems.HEAD_TOO_LARGE, f"A header line has at most {LINE_BYTES_MAX} bytes.")
+
+
+class HeadParser:
+    """Reads heads of one connection, one after the other. What it says is about the head it read last.
+
+    Also the object that httptools calls back.
+    """
+
+    __slots__ = (
+        "_conditional",
+        "_parser",
+        "_repeated",
+        "_values",
+        "complete",
+        "head_only",
+        "host",
+        "keep_alive",
+        "method",
+        "old",
+        "target",
+    )
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpRequestParser(self)
+        self._values: list[bytes | None] = [None] * _SLOTS
+        self._conditional = self._repeated = False
+        self.complete = 0
+        """Messages that the parser has reported as complete since the head began."""
+        self.method = b""
+        self.head_only = False
+        """The method is HEAD."""
+        self.target = b""
+        """The request target as it stands in the request line."""
+        self.host: bytes | None = None
+        self.old = False
+        """The client speaks HTTP/1.0."""
+        self.keep_alive = False
+        """The client wants to go on with this connection."""
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header field; called by httptools, which has checked its grammar."""
+        slot = _SLOT_OF.get(name.lower())
+        if slot is None:
+            return
+        values = self._values
+        before = values[slot]
+        if before is None:
+            values[slot] = value
+        elif slot in _LISTS:
+            values[slot] = before + b", " + value
+        else:
+            self._repeated = True
+        if 0 < slot < _REQUEST_FIELDS:
+            self._conditional = True
+
+    def on_message_complete(self) -> None:
+        """The end of a message; called by httptools."""
+        self.complete += 1
+
+    def read(self, head: bytes) -> None:
+        """Read a whole head. Raises `ProtocolError`; the message is constant and holds nothing of the request."""
+        line = head[: head.find(b"\r\n")]
+        self.method, self.head_only, self.keep_alive = b"", False, False
+        if len(head) > _SMALL_BYTES or not line.endswith(b" HTTP/1.1") or line.count(b" ") != 2:
+            _check_line(line)
+            _check_limits(head)
+        method, self.target, version = line.split(b" ")
+        self.old = version != b"HTTP/1.1"
+        self._values = [None] * _SLOTS
+        self._conditional = self._repeated = False
+        self.complete = 0
+        self.method = method
+        self.head_only = method == b"HEAD"
+        try:
+            self._parser.feed_data(head)
+        except httptools.HttpParserUpgrade:
+            # No upgrade is known here, and RFC 9110 section 7.8 lets a server ignore the wish. The parser will not read
+            # on after it.
+            self._parser = httptools.HttpRequestParser(self)
+        except httptools.HttpParserInvalidMethodError:
+            if not _METHOD.fullmatch(method):
+                raise ProtocolError(problems.MALFORMED, "The method is malformed.") from None
+        except httptools.HttpParserError:
+            # The parser's own text is not passed on: it may quote the request.
+            raise ProtocolError(problems.MALFORMED, "The request is not valid HTTP/1.1.") from None
+        self._check()
+
+    def _check(self) -> None:
+        values = self._values
+        if values[_TRANSFER_ENCODING] is not None:
+            raise ProtocolError(problems.MALFORMED, "Requests with a body are not accepted.")
+        if self.method != b"GET" and not self.head_only:
+            raise ProtocolError(problems.METHOD_NOT_ALLOWED, "Use GET or HEAD.")
+        if self.complete != 1:
+            raise ProtocolError(problems.MALFORMED, "Requests with a body are not accepted.")
+        self.host = values[_HOST]
+        if self.host is None and not self.old:
+            raise ProtocolError(problems.MALFORMED, "A request needs exactly one Host field.")
+        if self._repeated:
+            raise ProtocolError(problems.MALFORMED, "Host, Range and the conditional fields may be given once only.")
+        connection = values[_CONNECTION]
+        self.keep_alive = not self.old
+        if connection is not None:
+            options = {option.strip(b" \t") for option in connection.lower().split(b",")}
+            self.keep_alive = b"close" not in options and (not self.old or b"keep-alive" in options)
+        expect = values[_EXPECT]
+        if expect is not None and expect.lower() != b"100-continue":
+            raise ProtocolError(problems.EXPECTATION_FAILED, "Send the request without Expect.", close=False)
+
+    def request(self, ref: ObjectRef) -> ReadRequest:
+        """The read that this head asks for."""
+        values = self._values
+        wanted = values[_RANGE]
+        text = None if wanted is None else wanted.decode("latin-1")
+        pragma = values[_PRAGMA]
+        if pragma is not None and values[_CACHE_CONTROL] is None and b"no-cache" in pragma.lower():
+            values[_CACHE_CONTROL] = b"no-cache"
+        elif not self._conditional:
+            return ReadRequest(ref, self.head_only, text)
+        rest = (None if value is None else value.decode("latin-1") for value in values[1:_REQUEST_FIELDS])
+        return ReadRequest(ref, self.head_only, text, *rest)

@@ -1,0 +1,147 @@
+"""From the target of a request line to what is asked for.
+
+The raw path is split at `/` first and each part is percent-decoded exactly once after that, so that an encoded slash
+never moves the border between bucket and key. Nothing is normalised: a key is opaque.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from rangecache.errors import AccessDenied, BadRequest, UnknownName
+from rangecache.model import ObjectRef
+from rangecache.server import problems
+from rangecache.server.head import TARGET_BYTES_MAX
+from rangecache.server.problems import ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+VERSION_CHARACTERS_MAX: Final = 1024
+CACHED_TARGETS_MAX: Final = 8192
+CACHED_TARGET_BYTES_MAX: Final = 512  # the cache holds at most 4 MiB of targets
+
+_MALFORMED_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_UNPRINTABLE = re.compile(rb"[^\x21-\x7e]")
+
+
+class Directory(NamedTuple):
+    """A target that names no object: its path ends in `/`, or has no key."""
+
+    provider: str | None
+    """None for the top, where the providers are."""
+    bucket: str | None
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """What names a provider knows."""
+
+    accepts_bucket: Callable[[str], bool]
+    """Whether a bucket or alias of this spelling may be asked for: the provider's own rule, or its configured names."""
+    version_parameter: str | None = None
+    """The query parameter that names one version of an object, such as `versionId`."""
+    key_bytes_max: int = 1024
+    """The longest key in bytes, decoded."""
+
+
+class Router:
+    """Finds out what a target names, and whether it may be asked for.
+
+    `allowed` is the access rule; it is asked once for each target, before any look-up.
+    """
+
+    def __init__(self, namespaces: Mapping[str, Namespace], allowed: Callable[[ObjectRef], bool]) -> None:
+        self._namespaces = namespaces
+        self._allowed = allowed
+        self._cache: dict[bytes, ObjectRef] = {}
+
+    @property
+    def providers(self) -> list[str]:
+        """The configured names, sorted."""
+        return sorted(self._namespaces)
+
+    def find(self, target: bytes) -> ObjectRef | Directory:
+        """The object or directory that a target names.
+
+        Raises `BadRequest`, `UnknownName` or `AccessDenied`. The text of none of them repeats the target.
+        """
+        ref = self._cache.get(target)
+        if ref is not None:
+            return ref
+        found = self._read(target)
+        if type(found) is ObjectRef and len(target) <= CACHED_TARGET_BYTES_MAX:
+            if len(self._cache) >= CACHED_TARGETS_MAX:
+                del self._cache[next(iter(self._cache))]
+            self._cache[target] = found
+        return found
+
+    def _read(self, target: bytes) -> ObjectRef | Directory:
+        if len(target) > TARGET_BYTES_MAX:
+            message = f"The path is longer than {TARGET_BYTES_MAX} bytes."
+            raise ProtocolError(problems.TARGET_TOO_LONG, message, close=False)
+        if not target.startswith(b"/"):
+            raise BadRequest("Ask for a path that begins with /; this is not a forward proxy.")
+        if b"#" in target or _UNPRINTABLE.search(target):
+            raise BadRequest("Percent-encode '#' and all characters that are not printable ASCII.")
+        path, question_mark, query = target.partition(b"?")
+        parts = path.split(b"/", 3)[1:]
+        if len(parts) == 1:
+            if question_mark:
+                raise BadRequest("A query is not accepted here; leave it away.")
+            return Directory(None, None, "") if not parts[0] else Directory(_decode(parts[0]), None, "")
+        provider = _decode(parts[0])
+        namespace = self._namespaces.get(provider)
+        if namespace is None:
+            raise UnknownName("No provider of that name is configured. Ask for /<provider>/<bucket>/<key>.")
+        version = _version(query, namespace) if question_mark else None
+        bucket = _decode(parts[1])
+        if not bucket and len(parts) == 2:
+            return Directory(provider, None, "")
+        if not bucket or "/" in bucket or bucket in {".", ".."} or not namespace.accepts_bucket(bucket):
+            raise UnknownName("No bucket of that name is configured, or the name is not valid for this provider.")
+        raw_key = parts[2] if len(parts) == 3 else b""
+        key = _decode(raw_key)
+        if len(key.encode()) > namespace.key_bytes_max:
+            raise BadRequest(f"The key is longer than {namespace.key_bytes_max} bytes.")
+        ref = ObjectRef(provider, bucket, key, version)
+        if not self._allowed(ref):
+            raise AccessDenied("The access rules of this proxy do not allow it; see `access.allow`.")
+        if not key or raw_key.endswith(b"/"):
+            if version is not None:
+                raise BadRequest("A listing has no versions; leave the query away.")
+            return Directory(provider, bucket, key)
+        return ref
+
+
+def _decode(part: bytes) -> str:
+    """One percent-decoding, to text that is valid UTF-8 and free of control characters."""
+    if b"%" not in part:
+        return part.decode("ascii")
+    if _MALFORMED_PERCENT.search(part):
+        raise BadRequest("A '%' in the path is not followed by two hexadecimal digits; write %25 for a percent sign.")
+    try:
+        text = unquote_to_bytes(part).decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadRequest("The path is not UTF-8 once it is percent-decoded.") from None
+    if _CONTROL.search(text):
+        raise BadRequest("The path holds a control character.")
+    return text
+
+
+def _version(query: bytes, namespace: Namespace) -> str:
+    """The value of the only query parameter that is accepted."""
+    name, equals, value = query.partition(b"=")
+    wanted = namespace.version_parameter
+    if wanted is None or b"&" in query or name != wanted.encode() or not equals or not value:
+        only = f"except one {wanted}=VALUE" if wanted else "for this provider"
+        raise BadRequest(f"A query is not accepted {only}. Percent-encode '?' if it belongs to the key.")
+    version = _decode(value)
+    if len(version) > VERSION_CHARACTERS_MAX:
+        raise BadRequest(f"A version's name has at most {VERSION_CHARACTERS_MAX} characters.")
+    return version
