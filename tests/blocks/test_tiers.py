@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from rangecache.blocks.memory import ENTRY_OVERHEAD_BYTES, MemoryTier
+from rangecache.blocks.tiers import Tiers
+from rangecache.errors import TierError
+from tests.blocks.conftest import BLOCK_BYTES, block_key, content, keep
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import pytest
+
+    from rangecache.blocks.base import TierStats
+    from rangecache.blocks.disk import DiskTier
+    from rangecache.model import BlockKey
+
+    OpenTier = Callable[..., Awaitable[DiskTier]]
+
+KEY = block_key(0)
+ENTRY_BYTES = BLOCK_BYTES + ENTRY_OVERHEAD_BYTES
+
+
+class BrokenTier:
+    """A tier whose medium fails while `broken` is set."""
+
+    name = "broken"
+
+    def __init__(self) -> None:
+        self.broken = True
+        self.inner = MemoryTier(10 * ENTRY_BYTES)
+
+    def peek(self, key: BlockKey) -> memoryview | None:
+        return None
+
+    def contains(self, key: BlockKey) -> bool:
+        return self.inner.contains(key)
+
+    async def get(self, key: BlockKey) -> memoryview | None:
+        self._fail()
+        return self.inner.peek(key)
+
+    def keep(self, key: BlockKey, data: memoryview) -> None:
+        self._fail()
+        self.inner.keep(key, data)
+
+    async def put(self, key: BlockKey, data: memoryview) -> None:
+        self.keep(key, data)
+
+    def stats(self) -> TierStats:
+        return self.inner.stats()
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+    def _fail(self) -> None:
+        if self.broken:
+            raise TierError("the medium fails")
+
+
+async def test_it_says_which_tier_had_the_block_and_fills_the_faster_one(open_tier: OpenTier) -> None:
+    memory, disk = MemoryTier(10 * ENTRY_BYTES), await open_tier()
+    await keep(disk, KEY)
+    tiers = Tiers([memory, disk])
+    assert tiers.peek(KEY) is None
+    assert tiers.contains(KEY)
+    assert await tiers.find(KEY) == (content(KEY), "disk")
+    assert tiers.peek(KEY) == content(KEY)
+    assert await tiers.find(KEY) == (content(KEY), "memory")
+    assert await tiers.get(KEY) == content(KEY)
+    assert await tiers.find(block_key(1)) is None
+
+
+async def test_a_block_is_kept_by_every_tier_and_copied_at_most_once(open_tier: OpenTier) -> None:
+    memory, disk = MemoryTier(10 * ENTRY_BYTES), await open_tier()
+    tiers = Tiers([memory, disk])
+    tiers.keep(KEY, memoryview(bytes(3 * BLOCK_BYTES))[:BLOCK_BYTES])
+    in_memory, queued = memory.peek(KEY), disk.peek(KEY)
+    assert in_memory is not None
+    assert queued is not None
+    assert in_memory.obj is queued.obj
+    await disk.flush()
+    assert disk.contains(KEY)
+
+
+async def test_what_memory_evicts_is_found_on_disk(open_tier: OpenTier) -> None:
+    memory, disk = MemoryTier(2 * ENTRY_BYTES), await open_tier()
+    tiers = Tiers([memory, disk])
+    for index in range(6):
+        await tiers.put(block_key(index), content(block_key(index)))
+    await disk.flush()
+    for index in range(6):
+        found = await tiers.find(block_key(index))
+        assert found is not None
+        assert found[0] == content(block_key(index))
+
+
+async def test_a_broken_tier_is_passed_over_counted_and_logged_once_a_change(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "rangecache.blocks.tiers")
+    broken, last = BrokenTier(), MemoryTier(10 * ENTRY_BYTES)
+    tiers = Tiers([broken, last])
+    tiers.keep(KEY, content(KEY))
+    assert await tiers.find(KEY) == (content(KEY), "memory")
+    assert await tiers.find(block_key(1)) is None
+    assert tiers.errors == 4  # kept, asked, filled, asked
+    broken.broken = False
+    assert await tiers.find(KEY) == (content(KEY), "memory")
+    assert await tiers.find(KEY) == (content(KEY), "broken")
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+async def test_stats_are_those_of_each_and_their_sum(open_tier: OpenTier) -> None:
+    memory, disk = MemoryTier(10 * ENTRY_BYTES), await open_tier()
+    tiers = Tiers([memory, disk])
+    tiers.keep(KEY, content(KEY))
+    await disk.flush()
+    assert [stats.name for stats in tiers.tier_stats()] == ["memory", "disk"]
+    assert (tiers.stats().blocks, tiers.stats().bytes) == (2, ENTRY_BYTES + disk.stats().bytes)
+
+
+async def test_closing_closes_each(open_tier: OpenTier) -> None:
+    memory, disk = MemoryTier(10 * ENTRY_BYTES), await open_tier()
+    tiers = Tiers([memory, disk])
+    tiers.keep(KEY, content(KEY))
+    await tiers.aclose()
+    assert memory.stats().blocks == 0
+    assert not disk.owned
