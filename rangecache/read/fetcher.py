@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from rangecache.errors import GenerationGone, InvalidAnswer, RangecacheError, Unavailable
@@ -68,6 +69,8 @@ class Fetcher:
         self._gap_blocks = gap_blocks
         self._flying: dict[BlockKey, Run] = {}
         self._held: OrderedDict[Run, None] = OrderedDict()
+        self._coming: set[Run] = set()
+        self._coming_bytes = 0  # of the runs that have been claimed and have not taken their room yet
         self._coalesced = metrics.coalesced.cell()
 
     def __len__(self) -> int:
@@ -79,7 +82,8 @@ class Fetcher:
 
     def has_room(self, size: int) -> bool:
         """Whether `size` bytes may be fetched ahead of their reader without anybody waiting for room."""
-        return not self._room.wanted_bytes and self._room.taken_bytes + size <= self._room.limit_bytes
+        taken = self._room.taken_bytes + self._room.wanted_bytes + self._coming_bytes
+        return taken + size <= self._room.limit_bytes
 
     def claim(self, known: Known, indices: Iterable[int], purpose: Purpose, needed: int | None = None) -> list[Run]:
         """Join or start the runs that bring those of the blocks which no tier has.
@@ -99,7 +103,11 @@ class Fetcher:
         for blocks in runs(missing, self.run_blocks, self._gap_blocks):
             run = Run(known, blocks)
             self._register(run)
+            self._coming.add(run)
+            self._coming_bytes += run.length
             run.task = self._background.spawn(self._fetch(run, purpose), f"fetch {known.meta.ref.provider}")
+            # A task that is cancelled before its first step runs no line of its own, not even a `finally`.
+            run.task.add_done_callback(partial(self._ended, run))
             found[run] = None
         return sorted(found, key=lambda run: run.start)
 
@@ -169,12 +177,20 @@ class Fetcher:
                 if not isinstance(answer, GetResult):
                     raise InvalidAnswer("the origin answered 304 to a request without a condition")
                 _check(answer, wanted, meta)
+                self._arrived(run)
                 await self.land(run, answer)
         except RangecacheError as error:
             self._failed(run, error)
-        finally:
-            self._unregister(run)
-            run.fail(Unavailable("the fetch of these bytes was cancelled; ask again"))
+
+    def _ended(self, run: Run, _: asyncio.Task[None]) -> None:
+        self._arrived(run)
+        self._unregister(run)
+        run.fail(Unavailable("the fetch of these bytes was cancelled; ask again"))
+
+    def _arrived(self, run: Run) -> None:
+        if run in self._coming:
+            self._coming.discard(run)
+            self._coming_bytes -= run.length
 
     def _failed(self, run: Run, error: RangecacheError) -> None:
         if isinstance(error, GenerationGone):

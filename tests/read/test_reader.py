@@ -184,18 +184,51 @@ async def test_a_whole_object_is_read_in_a_few_requests_ahead_within_the_room(ma
     cache = make_cache(run_blocks=4, room_bytes=8 * BLOCK)
     data = stamped("k", 1, 64 * BLOCK + 5)
     cache.origin.put(REF, data)
-    taken, open_bodies = [], []
+    taken = []
 
     async def watch(request: MemoryRequest, offset: int) -> None:
         taken.append(cache.room.taken_bytes)
-        open_bodies.append(cache.origin.open_bodies)
 
     cache.origin.before_chunk = watch
     assert await cache.read() == data
     assert max(taken) <= 8 * BLOCK
-    assert max(open_bodies) <= 3
     assert cache.origin.request_count == 17
     assert cache.room.taken_bytes == 0
+
+
+async def test_nothing_is_asked_for_ahead_that_there_is_no_room_for(make_cache: type[Cache]) -> None:
+    cache = make_cache(run_blocks=4, room_bytes=8 * BLOCK)
+    cache.origin.put(REF, stamped("k", 1, 64 * BLOCK))
+    gate = asyncio.Event()
+
+    async def hold(request: MemoryRequest, offset: int) -> None:
+        if offset >= BLOCK:
+            await gate.wait()
+
+    cache.origin.before_chunk = hold
+    reading = asyncio.create_task(cache.read())
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert cache.origin.open_bodies == 2
+    gate.set()
+    await reading
+
+
+async def test_a_reader_who_leaves_in_the_very_moment_of_his_claim_leaves_nothing_behind(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    await cache.read("bytes=0-0")
+    reply = await cache.open("bytes=0-9")
+    known = cache.catalog.peek(REF)
+    assert known is not None
+    assert isinstance(reply.body, list)
+    (run,) = cache.fetcher.claim(known, range(2, 8), "demand")
+    cache.fetcher.attach(run)
+    cache.fetcher.detach(run)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert run.done
+    assert cache.fetcher.has_room(cache.room.limit_bytes - cache.room.taken_bytes)
+    assert await cache.read() == DATA
 
 
 async def test_a_slow_reader_does_not_fetch_the_object_to_its_end(make_cache: type[Cache]) -> None:
