@@ -14,7 +14,7 @@ import numpy as np
 
 from rangecache.testing.children import Child, ChildFailed
 from rangecache.testing.origin import Origin
-from rangecache.testing.readings import FAILED, READINGS, Reading
+from rangecache.testing.readings import FAILED, READINGS, Reading, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -42,13 +42,16 @@ class Row:
     reading: Reading
     costs: dict[str, Cost] = field(default_factory=dict)
     """By the names in `PASSES`."""
-    results: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    results: dict[str, Result] = field(default_factory=dict)
 
     @property
     def equal(self) -> bool:
         """Whether every pass read the same numbers."""
-        first = self.results[PASSES[0]]
-        return all(np.array_equal(first, self.results[name]) for name in PASSES)
+        first, *others = (self.results[name] for name in PASSES)
+        return all(
+            first.keys() == other.keys() and all(np.array_equal(first[part], other[part]) for part in first)
+            for other in others
+        )
 
 
 class OriginThread:
@@ -103,7 +106,7 @@ def compare(
             for row in rows:
                 report(name, row.reading)
                 row.costs[name] = _read(reader, row.reading, origin)
-                row.results[name] = np.load(results / f"{row.reading.name}.npy")
+                row.results[name] = _load(results / f"{row.reading.name}.npz")
     return rows
 
 
@@ -115,3 +118,8 @@ def _read(reader: Child, reading: Reading, origin: OriginThread) -> Cost:
         raise ChildFailed(f"{reading.title}: {heard.removeprefix(FAILED)}")
     requests_after, sent_after = origin.asked()
     return Cost(float(heard), requests_after - requests, sent_after - sent)
+
+
+def _load(path: Path) -> Result:
+    with np.load(path) as parts:
+        return dict(parts)

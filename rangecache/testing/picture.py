@@ -45,8 +45,8 @@ def draw(rows: Sequence[Row], latency_s: float, path: Path) -> None:
     canvas.write("the same reads, direct, cold and warm", 300, _MARGIN + 6, _TEXT, scale=3)
     same = "all passes read the same pixels" if all(row.equal for row in rows) else "THE PASSES DIFFER"
     canvas.write(f"an origin {latency_s * 1000:.0f} ms away; {same}", 300, _MARGIN + 40, _DIM)
-    _draw_scene(canvas, results["overview"], results["windows"])
-    _draw_weather(canvas, results["plain"])
+    _draw_scene(canvas, results["overview"]["image"], results["windows"]["windows"])
+    _draw_weather(canvas, **results["plain"])
     _draw_bars(canvas, rows)
     canvas.save(path)
 
@@ -69,12 +69,10 @@ def _draw_scene(canvas: Canvas, overview: npt.NDArray[np.uint8], windows: npt.ND
         _label(canvas, str(number // 2 + 1), *place)
 
 
-def _draw_weather(canvas: Canvas, values: npt.NDArray[np.float32], places: int = 10) -> None:
-    """The map at noon, and the first places through all hours."""
+def _draw_weather(canvas: Canvas, noon: npt.NDArray[np.float32], series: npt.NDArray[np.float32]) -> None:
+    """The map at noon, and four of the places through all hours."""
     side = _MAP_PIXELS - 2 * (_THUMB_PIXELS + _GAP)
     top = _TOP + _MAP_PIXELS - side
-    points = int(np.sqrt(len(values)))
-    noon, series = values[: points * points].reshape(points, points), values[points * points :].reshape(places, -1)
     canvas.paste(_heat(resized(noon, side, side)), _RIGHT, top)
     _label(canvas, "air temperature, noon", _RIGHT, top)
 

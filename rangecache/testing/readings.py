@@ -1,7 +1,7 @@
 """What the demo reads, with the libraries that people read with, in a process of its own.
 
 `python -m rangecache.testing.readings BASE_URL FOLDER` opens nothing until it is told to. For each name of a reading on
-standard input it reads, keeps the result as `FOLDER/<name>.npy` and answers with one line: the seconds it took, or the
+standard input it reads, keeps the result as `FOLDER/<name>.npz` and answers with one line: the seconds it took, or the
 error after `failed: `. A fresh process is the one sure way to begin without GDAL's block and header caches, and the
 pauses between the lines let whoever drives it look at the origin's log.
 """
@@ -15,11 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import numpy as np
+import numpy.typing as npt
 
 from rangecache.testing.samples import PLAIN, SCENE, SHARDED, WEATHER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+Result = dict[str, npt.NDArray[Any]]
+"""What a reading gave: arrays by name."""
 
 FAILED: Final = "failed: "
 WINDOW_PIXELS: Final = 512
@@ -36,28 +40,28 @@ class Reading:
     """Who reads what, for a table."""
     about: str
     """How much of it."""
-    read: Callable[[str], np.ndarray[Any, Any]]
+    read: Callable[[str], Result]
     """Given the address that the samples lie under, with a final slash."""
 
 
-def read_overview(base_url: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The whole image at an eighth of its width, from the file's overviews; shape (3, height, width)."""
+def read_overview(base_url: str) -> Result:
+    """The whole image at an eighth of its width, from the file's overviews: `image`, shape (3, height, width)."""
     import rasterio
 
     with rasterio.Env(**_GDAL), rasterio.open(f"/vsicurl/{base_url}{SCENE}") as scene:
         shape = (scene.count, scene.height // 8, scene.width // 8)
-        pixels: np.ndarray[Any, np.dtype[np.uint8]] = scene.read(out_shape=shape)
-        return pixels
+        return {"image": scene.read(out_shape=shape)}
 
 
-def read_windows(base_url: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Windows at full resolution along a walk across the image; shape (windows, 3, 512, 512)."""
+def read_windows(base_url: str) -> Result:
+    """Windows at full resolution along a walk across the image; `windows` has the shape (12, 3, 512, 512)."""
     import rasterio
     from rasterio.windows import Window
 
     with rasterio.Env(**_GDAL), rasterio.open(f"/vsicurl/{base_url}{SCENE}") as scene:
         corners = window_corners(scene.width)
-        return np.stack([scene.read(window=Window(x, y, WINDOW_PIXELS, WINDOW_PIXELS)) for x, y in corners])
+        windows = [scene.read(window=Window(x, y, WINDOW_PIXELS, WINDOW_PIXELS)) for x, y in corners]
+        return {"windows": np.stack(windows)}
 
 
 def window_corners(scene_pixels: int) -> list[tuple[int, int]]:
@@ -69,26 +73,27 @@ def window_corners(scene_pixels: int) -> list[tuple[int, int]]:
     return [(round(last * x), round(last * y)) for x, y in zip(along, sway, strict=True)]
 
 
-def read_plain(base_url: str) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """A day at noon as a map, and ten places through all hours, from an array in plain chunks."""
+def read_plain(base_url: str) -> Result:
+    """A day at noon as a map, `noon` (y, x), and ten places through all hours, `series` (10, hours), from an array in
+    plain chunks."""
     return _read_weather(base_url, PLAIN)
 
 
-def read_shards(base_url: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+def read_shards(base_url: str) -> Result:
     """The same from an array in shards: chunks are found by an index at the end of each shard."""
     return _read_weather(base_url, SHARDED)
 
 
-def _read_weather(base_url: str, name: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _read_weather(base_url: str, name: str) -> Result:
     import zarr
 
     store = zarr.storage.FsspecStore.from_url(base_url + WEATHER, read_only=True)
-    array = zarr.open_array(store, path=name, mode="r")
-    hours, rows, columns = array.shape
-    noon = np.asarray(array[min(12, hours - 1)], dtype=np.float32)
+    # Told the format, zarr does not look for metadata of format 2, which is two requests less.
+    array = zarr.open_array(store, path=name, mode="r", zarr_format=3)
+    _, rows, columns = array.shape
     places = [((37 * n) % rows, (101 * n) % columns) for n in range(1, 11)]
-    series = [np.asarray(array[:, y, x], dtype=np.float32) for y, x in places]
-    return np.concatenate([noon.ravel(), *series])
+    noon = np.asarray(array[12])
+    return {"noon": noon, "series": np.stack([np.asarray(array[:, y, x]) for y, x in places])}
 
 
 READINGS: Final = (
@@ -106,12 +111,12 @@ def answer(names: Iterable[str], base_url: str, folder: Path, out: TextIO) -> No
         reading = readings[line.strip()]
         started = time.perf_counter()
         try:
-            pixels = reading.read(base_url)
+            result = reading.read(base_url)
         except Exception as error:  # noqa: BLE001 - a reader may raise anything, and all of it is the answer
             print(f"{FAILED}{type(error).__name__}: {error}".replace("\n", " "), file=out, flush=True)
         else:
             took_s = time.perf_counter() - started
-            np.save(folder / f"{reading.name}.npy", pixels)
+            np.savez(folder / f"{reading.name}.npz", allow_pickle=False, **result)
             print(f"{took_s:.6f}", file=out, flush=True)
 
 
