@@ -250,7 +250,6 @@ class Origin:
             await self.clock.sleep(self.latency_s)
         if gate is not None and gate.after_bytes is None:
             await gate.pass_through()
-            gate = None
         answer = self._right_answer(request)
         for fault in faults:
             answer = fault.apply(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from tests.testing.conftest import CONTENT
 from tests.testing.wire import connected, get
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 DATE = "Fri, 02 Jan 2026 03:04:05 GMT"
@@ -108,6 +110,14 @@ async def test_conditions_on_a_date_are_ignored_where_the_object_has_none(origin
     origin.put("b/k", CONTENT, last_modified=None)
     assert (await get(origin.url, "/b/k", f"If-Modified-Since: {LATER}")).status == 200
     assert (await get(origin.url, "/b/k", f"If-Unmodified-Since: {EARLIER}")).status == 200
+
+
+async def test_a_weak_tag_matches_only_weakly(origin: Origin) -> None:
+    origin.put("b/k", CONTENT, etag='W/"v1"')
+    assert (await get(origin.url, "/b/k", 'If-Match: "v1"')).status == 412
+    assert (await get(origin.url, "/b/k", 'If-Match: W/"v1"')).status == 412
+    assert (await get(origin.url, "/b/k", 'If-None-Match: "v1"')).status == 304
+    assert (await get(origin.url, "/b/k", 'If-Range: W/"v1"', "Range: bytes=0-9")).status == 200
 
 
 async def test_a_head_has_the_headers_of_the_whole_object_and_no_body(origin: Origin) -> None:
@@ -224,6 +234,39 @@ async def test_a_client_that_leaves_ends_its_answer(origin: Origin) -> None:
     await connection.lost()
     assert not origin.requests[0].answered_whole
     assert origin.requests[0].body_bytes_sent == 50
+
+
+async def settled(progress: Callable[[], int]) -> int:
+    """The value of `progress` once it has not moved for many turns of the loop."""
+    value, same_turns = progress(), 0
+    while same_turns < 100:
+        await asyncio.sleep(0)
+        value, same_turns = progress(), same_turns + 1 if progress() == value else 0
+    return value
+
+
+async def test_a_client_that_does_not_read_holds_the_body_back(origin: Origin) -> None:
+    size = 64 << 20
+    origin.put("b/huge", Stamped("huge", 1, size), etag='"1"')
+    async with connected(origin.url) as wire:
+        wire.send("/b/huge")
+        await wire.reader.readuntil(b"\r\n\r\n")
+        sent = await settled(lambda: origin.requests[0].body_bytes_sent)
+        assert sent < size // 2, "what the kernel holds at both ends, and no more"
+        for offset in range(0, size, 1 << 20):
+            assert check_stamped(await wire.reader.readexactly(1 << 20), offset) == 1
+
+
+async def test_a_client_far_ahead_is_read_no_further(origin: Origin) -> None:
+    gate = origin.hold("b/k")
+    async with connected(origin.url) as wire:
+        for _ in range(100_000):
+            wire.send("/b/k", "Range: bytes=0-0", "X-Padding: " + 100 * "x")
+        await gate.reached()
+        assert await settled(wire.writer.transport.get_write_buffer_size) > 0
+        gate.release()
+        for _ in range(1000):
+            assert (await wire.answer()).body == CONTENT[:1]
 
 
 async def test_the_hook_is_awaited_before_the_answer_is_decided(origin: Origin) -> None:
