@@ -131,8 +131,6 @@ class Observed:
     def _ended(self, purpose: Purpose, outcome: Outcome, started_at: float) -> None:
         _add(self._metrics.origin_requests.cell(self._provider, purpose, outcome))
         self._duration.observe(self._clock.monotonic() - started_at)
-        if outcome == "precondition":
-            _add(self._metrics.version_conflicts.cell(self._provider))
 
 
 class _Counted:

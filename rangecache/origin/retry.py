@@ -31,6 +31,7 @@ THROTTLED_BASE_S: Final = 1.0
 PAUSE_MAX_S: Final = 20.0
 RETRY_AFTER_SLACK_S: Final = 5.0  # how far beyond our own pause an origin's Retry-After may take it
 DEADLINE_S: Final = 300.0  # the default `server.request_timeout`: nobody waits any longer
+_DOUBLINGS_MAX: Final = 16  # far beyond the longest pause, far below what a float can hold
 SKIP_BYTES_MAX: Final = 8 * 1024 * 1024  # bytes thrown away to resume at an origin that ignores ranges
 
 
@@ -150,7 +151,7 @@ def pause_s(error: TransientError, repeat: int, random: Callable[[], float]) -> 
     A Retry-After moves the pause, by at most `RETRY_AFTER_SLACK_S` beyond what it would have been.
     """
     base_s = THROTTLED_BASE_S if error.throttled else TRANSIENT_BASE_S
-    pause = random() * min(base_s * 2.0 ** (repeat - 1), PAUSE_MAX_S)
+    pause = random() * min(base_s * 2.0 ** min(repeat - 1, _DOUBLINGS_MAX), PAUSE_MAX_S)
     if error.retry_after_s is None:
         return pause
     return min(max(error.retry_after_s, pause), pause + RETRY_AFTER_SLACK_S)
@@ -203,12 +204,16 @@ class _Resumed:
         self._end = first.range.end
         self._skip = 0
         """Bytes ahead of `_next` that an origin which ignores ranges sends once more."""
+        self._beyond = False
+        """Whether it sends bytes behind `_end` too."""
 
     def __aiter__(self) -> _Resumed:
         return self
 
     async def __anext__(self) -> bytes:
         while True:
+            if self._beyond and self._next == self._end:
+                raise StopAsyncIteration
             try:
                 chunk = await anext(self._chunks)
             except TransientError as error:
@@ -216,14 +221,13 @@ class _Resumed:
                     raise StopAsyncIteration from None
                 await self._resume(error)
                 continue
-            if self._skip:
-                dropped = min(self._skip, len(chunk))
-                self._skip -= dropped
-                chunk = chunk[dropped:]
-                if not chunk:
-                    continue
-            self._next += len(chunk)
-            return chunk
+            if self._skip or self._beyond:
+                skipped = min(self._skip, len(chunk))
+                self._skip -= skipped
+                chunk = chunk[skipped : skipped + self._end - self._next]
+            if chunk:
+                self._next += len(chunk)
+                return chunk
 
     async def _resume(self, error: TransientError) -> None:
         await self._opening.aclose()
@@ -235,5 +239,5 @@ class _Resumed:
         self._skip = self._next - result.range.start
         if self._skip > SKIP_BYTES_MAX:
             raise error
+        self._beyond = result.range.end > self._end
         self._chunks = result.chunks
-        self._end = min(self._end, result.range.end)

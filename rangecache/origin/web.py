@@ -57,7 +57,8 @@ class WebStore:
     """An `ObjectStore` that speaks HTTP.
 
     `first_byte_timeout_s` is the time from the start of a request, connecting included, to the end of the answer's
-    head. `on_detour` is called for each request on the wire beyond the first of a call: with `redirect` or `mend`.
+    head, the same for all objects or one for each. `on_detour` is called for each request on the wire beyond the last
+    of a call: with `redirect` or `mend`.
     The session is shared and is not closed with the store.
     """
 
@@ -67,7 +68,7 @@ class WebStore:
         dialect: Dialect,
         *,
         clock: Clock,
-        first_byte_timeout_s: float,
+        first_byte_timeout_s: float | Callable[[ObjectRef], float],
         min_rate: MinRate,
         on_detour: Callable[[Purpose, str], None] | None = None,
     ) -> None:
@@ -158,7 +159,7 @@ class WebStore:
         target, own = await self._address(method, asked)
         mended, redirects = False, 0
         while True:
-            wire = await self._send(method, target)
+            wire = await self._send(method, target, asked.ref)
             if wire.status in (200, 206):
                 return wire, target.source or self._dialect.source
             if wire.status == 304 and asked.if_none_match is not None:
@@ -190,14 +191,14 @@ class WebStore:
             own.update(self._dialect.pin(asked.if_match))
         return await self._dialect.target(method, asked.ref, own), own
 
-    async def _send(self, method: str, target: Target) -> WireAnswer:
+    async def _send(self, method: str, target: Target, ref: ObjectRef) -> WireAnswer:
+        limit = self._first_byte_timeout_s
+        limit_s = limit(ref) if callable(limit) else limit
         try:
-            async with Deadline(self._clock, self._first_byte_timeout_s):
+            async with Deadline(self._clock, limit_s):
                 return await self._session.send(method, target.url, target.headers)
         except TimeoutError as error:
-            raise OriginTimeout(
-                f"{target.url.host} did not begin to answer within {self._first_byte_timeout_s:g} s"
-            ) from error
+            raise OriginTimeout(f"{target.url.host} did not begin to answer within {limit_s:g} s") from error
 
     async def _error_answer(self, wire: WireAnswer) -> Answer:
         """An answer that carries no object, with the beginning of its body."""
