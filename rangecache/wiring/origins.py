@@ -1,0 +1,145 @@
+"""From the configured providers to object stores: retried, counted, on one HTTP session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rangecache.errors import ConfigurationError
+from rangecache.origin.observe import Observed, count_detours
+from rangecache.origin.providers.file import FileStore
+from rangecache.origin.providers.http import HttpDialect
+from rangecache.origin.providers.s3 import AUTO, S3Bucket, S3Dialect
+from rangecache.origin.providers.s3_address import bucket_fault
+from rangecache.origin.providers.s3_credentials import Anonymous, from_files, from_sdk
+from rangecache.origin.retry import Retrying
+from rangecache.origin.session import WebSession
+from rangecache.origin.web import MinRate, WebStore
+from rangecache.server.request import Namespace
+from rangecache.settings import FileProvider, HttpProvider, S3Provider
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from rangecache.aio.budget import RetryBudget
+    from rangecache.aio.clock import Clock
+    from rangecache.model import ObjectRef
+    from rangecache.origin.base import ObjectStore
+    from rangecache.origin.dialect import Dialect
+    from rangecache.origin.providers.s3_credentials import CredentialsSource
+    from rangecache.settings import Provider, S3Credentials, Settings
+    from rangecache.telemetry import Metrics
+
+KEY_BYTES_MAX: Final = 4096  # of web servers and folders, which name no limit; the target's own bound is the same
+
+
+class Origins:
+    """The stores of all providers by name, and what they share."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, budget: RetryBudget, clock: Clock) -> None:
+        """To be called inside a running event loop: a session belongs to one."""
+        self._settings = settings
+        self._metrics = metrics
+        self._budget = budget
+        self._clock = clock
+        self._session: WebSession | None = None
+        self.stores: dict[str, ObjectStore] = {}
+        self.namespaces: dict[str, Namespace] = {}
+        for name, provider in settings.providers.items():
+            self.stores[name] = self._store(name, provider)
+            self.namespaces[name] = namespace(provider)
+
+    def passes_all_headers(self, ref: ObjectRef) -> bool:
+        """Whether every end-to-end header of the origin is shown to clients (`response_headers: all`)."""
+        provider = self._settings.providers[ref.provider]
+        bucket = None if isinstance(provider, FileProvider) else provider.buckets.get(ref.bucket)
+        return bucket is not None and bucket.response_headers == "all"
+
+    def _store(self, name: str, provider: Provider) -> ObjectStore:
+        match provider:
+            case FileProvider():
+                store: ObjectStore = FileStore(provider.buckets, clock=self._clock)
+            case HttpProvider():
+                store = self._web(name, http_dialect(provider))
+            case S3Provider():
+                store = self._web(name, s3_dialect(provider, self._clock))
+        return Retrying(
+            Observed(store, self._metrics, self._clock, name),
+            budget=self._budget,
+            clock=self._clock,
+            attempts=self._settings.fetch.attempts,
+        )
+
+    def _web(self, name: str, dialect: Dialect) -> WebStore:
+        fetch, egress = self._settings.fetch, self._settings.egress
+        if self._session is None:
+            self._session = WebSession(
+                connect_timeout_s=fetch.connect_timeout, proxy=egress.proxy, ca_file=egress.ca_file
+            )
+        return WebStore(
+            self._session,
+            dialect,
+            clock=self._clock,
+            first_byte_timeout_s=lambda ref: self._settings.first_byte_timeout(name, ref.bucket),
+            min_rate=MinRate(fetch.min_rate.bytes, fetch.min_rate.over),
+            on_detour=count_detours(self._metrics, name),
+        )
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for store in self.stores.values():
+            await store.aclose()
+        if self._session is not None:
+            await self._session.aclose()
+
+
+def http_dialect(provider: HttpProvider) -> HttpDialect:
+    """A dialect that knows the configured addresses and no others."""
+    dialect = HttpDialect()
+    for alias, bucket in provider.buckets.items():
+        dialect.add_bucket(alias, bucket.url, bucket.redirect_hosts)
+    return dialect
+
+
+def s3_dialect(provider: S3Provider, clock: Clock) -> S3Dialect:
+    """A dialect with the provider's credentials, its endpoint and what is particular about its buckets."""
+    buckets = {}
+    for alias in provider.buckets:
+        bucket = provider.bucket(alias)
+        buckets[alias] = S3Bucket(
+            bucket.bucket or alias,
+            region=bucket.region or AUTO,
+            anonymous=bool(bucket.anonymous),
+            missing_403_is_404=bucket.missing_403_is_404,
+        )
+    return S3Dialect(
+        credentials=s3_credentials(provider.credentials, clock),
+        clock=clock,
+        endpoint=provider.endpoint,
+        region=provider.region,
+        buckets=buckets,
+    )
+
+
+def s3_credentials(given: S3Credentials, clock: Clock) -> CredentialsSource:
+    """The one way to sign that the settings name; the SDK's own chain where they name none."""
+    if given.anonymous:
+        return Anonymous()
+    if given.access_key_id is None:
+        return from_sdk(given.profile, clock=clock)
+    secret = given.secret_access_key_file or _revealed(given.secret_access_key)
+    token = given.session_token_file or _revealed(given.session_token)
+    if secret is None:
+        raise ConfigurationError("providers: an access_key_id needs a secret_access_key or secret_access_key_file")
+    return from_files(given.access_key_id, secret, token, clock=clock)
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
+
+
+def namespace(provider: Provider) -> Namespace:
+    """Which bucket names a client may ask for: any valid one of S3, the configured ones elsewhere."""
+    if isinstance(provider, S3Provider):
+        aliases = frozenset(provider.buckets)
+        return Namespace(lambda bucket: bucket in aliases or bucket_fault(bucket) is None, "versionId")
+    return Namespace(frozenset(provider.buckets).__contains__, key_bytes_max=KEY_BYTES_MAX)

@@ -1,0 +1,216 @@
+"""The running program: every room put together, opened in order and closed in the opposite order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import platform
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rangecache import __version__
+from rangecache.aio.budget import RetryBudget
+from rangecache.aio.flights import Flights
+from rangecache.aio.room import ByteRoom
+from rangecache.aio.tasks import Background
+from rangecache.blocks.disk import DiskTier
+from rangecache.blocks.memory import MemoryTier
+from rangecache.blocks.tiers import Tiers
+from rangecache.patterns import PatternSet, first_match
+from rangecache.read.catalog import Catalog
+from rangecache.read.fetcher import Fetcher
+from rangecache.read.opening import Opener
+from rangecache.read.reader import RangeReader
+from rangecache.server.accounts import Accounts
+from rangecache.server.admin import AdminServer, admin_app, health_app
+from rangecache.server.health import ServerState
+from rangecache.server.hosts import HostGuard
+from rangecache.server.listener import Listener, connection_limit
+from rangecache.server.port import DataPort, Limits
+from rangecache.server.request import Router
+from rangecache.server.response import HeadPrinter
+from rangecache.server.sending import SendBudget
+from rangecache.settings import TcpAddress
+from rangecache.telemetry import Metrics
+from rangecache.wiring.origins import Origins
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rangecache.aio.clock import Clock
+    from rangecache.blocks.base import BlockStore, TierStats
+    from rangecache.model import ObjectRef
+    from rangecache.read.freshness import Ttl
+    from rangecache.settings import Address, Settings
+
+logger = logging.getLogger(__name__)
+
+_GIB = 1024**3
+_MIN_FREE_SHARE = 0.05
+
+
+class Program:
+    """One proxy. `await start()`, then it serves; `await stop()` drains it."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        """Nothing is opened yet. To be called inside a running event loop."""
+        self.settings = settings
+        self.clock = clock
+        self.metrics = Metrics()
+        self.background = Background()
+        self.budget = RetryBudget(settings.budget.ratio, settings.budget.min_per_second, settings.budget.burst, clock)
+        self.origins = Origins(settings, self.metrics, self.budget, clock)
+        self.disk = _disk_tier(settings, clock)
+        memory = MemoryTier(settings.cache.memory.size)
+        self.tiers = Tiers([memory] if self.disk is None else [memory, self.disk])
+        self.catalog = self._make_catalog()
+        self.reader = self._make_reader()
+        self.port = self._make_port()
+        self.listener = Listener(self.port)
+        each: list[BlockStore] = [memory] if self.disk is None else [memory, self.disk]
+        self.state = ServerState(
+            self.metrics, clock, tiers=each, flights=self.fetcher.__len__, settings=settings.redacted
+        )
+        self.admin = AdminServer(admin_app(self.state, self.guard))
+        self.health = AdminServer(health_app(self.state)) if settings.server.health_listen else None
+        self.addresses: list[Address] = []
+        """Where objects are served, with the ports that were given."""
+        self._watch()
+
+    def _make_catalog(self) -> Catalog:
+        rules = self.settings.freshness_rules()
+
+        def rule(ref: ObjectRef) -> Ttl:
+            found = first_match(rules, str(ref))
+            return 0.0 if found is None else found
+
+        return Catalog(
+            self.clock,
+            rule,
+            block_bytes=self.settings.cache.block_size,
+            negative_ttl_s=self.settings.defaults.negative_ttl,
+        )
+
+    def _make_reader(self) -> RangeReader:
+        settings, stores = self.settings, self.origins.stores
+        block_bytes = settings.cache.block_size
+        # A run that is larger than a good part of the memory tier would be evicted before its reader came to its end.
+        run_bytes = min(settings.fetch.max_request, max(block_bytes, settings.cache.memory.size // 8))
+        self.fetcher = Fetcher(
+            stores,
+            self.tiers,
+            self.catalog,
+            ByteRoom(settings.fetch.prefetch.memory),
+            self.background,
+            self.metrics,
+            run_blocks=max(1, run_bytes // block_bytes),
+            gap_blocks=settings.fetch.gap,
+        )
+        opener = Opener(
+            stores, self.tiers, self.catalog, self.fetcher, Flights(self.background), block_bytes=block_bytes
+        )
+        return RangeReader(
+            stores,
+            self.tiers,
+            self.catalog,
+            self.fetcher,
+            opener,
+            self.metrics,
+            self.clock,
+            max_ranges=settings.server.max_ranges,
+            stale_while_revalidate_s=settings.defaults.stale_while_revalidate,
+            stale_if_error_s=settings.defaults.stale_if_error,
+        )
+
+    def _make_port(self) -> DataPort:
+        server, allowed = self.settings.server, PatternSet(self.settings.access.allow)
+        names = [address.host for address in (server.listen, server.admin_listen) if isinstance(address, TcpAddress)]
+        self.guard = HostGuard([*names, *server.hosts])
+        return DataPort(
+            reader=self.reader,
+            router=Router(self.origins.namespaces, lambda ref: str(ref) in allowed),
+            accepts_host=self.guard.accepts,
+            printer=HeadPrinter(self.clock, self.origins.passes_all_headers),
+            accounts=Accounts(self.metrics, self.settings.telemetry.access_log),
+            budget=SendBudget(server.send_buffer),
+            clock=self.clock,
+            limits=Limits(
+                max_connections=connection_limit(server.max_connections),
+                header_timeout_s=server.header_timeout,
+                keepalive_timeout_s=server.keepalive_timeout,
+                send_timeout_s=server.send_timeout,
+                request_timeout_s=server.request_timeout,
+                shutdown_grace_s=server.shutdown_grace,
+            ),
+        )
+
+    def _watch(self) -> None:
+        """Let the gauges read what others keep."""
+        metrics = self.metrics
+
+        def tiers() -> Iterable[TierStats]:
+            return self.tiers.tier_stats()
+
+        metrics.tier_bytes.watch(lambda: [((each.name,), each.bytes) for each in tiers()])
+        metrics.tier_limit_bytes.watch(lambda: [((each.name,), each.limit_bytes) for each in tiers()])
+        metrics.tier_blocks.watch(lambda: [((each.name,), each.blocks) for each in tiers()])
+        metrics.evictions.watch(lambda: [((each.name,), each.evictions) for each in tiers()])
+        metrics.checksum_errors.watch(lambda: [((each.name,), each.checksum_errors) for each in tiers()])
+        metrics.connections.watch(lambda: [((), len(self.port.connections))])
+        metrics.retry_budget_tokens.watch(lambda: [((), self.budget.balance)])
+        if self.disk is not None:
+            disk = self.disk
+            metrics.disk_writes_dropped.watch(lambda: [((), disk.stats().writes_dropped)])
+            metrics.disk_state.watch(
+                lambda: [((state,), float(disk.stats().state == state)) for state in ("rw", "ro", "off")]
+            )
+
+    async def start(self) -> None:
+        """Open everything, the data port last. Raises `OSError` where an address cannot be had."""
+        loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
+        build = (__version__, platform.python_version(), "llhttp", loop)
+        self.metrics.build_info.watch(lambda: [(build, 1)])
+        if self.disk is not None:
+            await self.disk.start()
+        server = self.settings.server
+        await self.admin.start(server.admin_listen)
+        if self.health is not None and server.health_listen is not None:
+            await self.health.start(server.health_listen)
+        if isinstance(server.listen, TcpAddress):
+            bound = await self.listener.start(server.listen.host, server.listen.port)
+            self.addresses = [TcpAddress(*each) for each in bound]
+        else:
+            await self.listener.start_unix(server.listen.path)
+            self.addresses = [server.listen]
+        self.state.ready = True
+
+    async def stop(self) -> None:
+        """Not ready first, then drain, then close what is behind."""
+        self.state.drain()
+        await self.listener.drain()
+        await self.background.aclose()
+        await self.tiers.aclose()
+        await self.origins.aclose()
+        await self.admin.aclose()
+        if self.health is not None:
+            await self.health.aclose()
+
+
+def _disk_tier(settings: Settings, clock: Clock) -> DiskTier | None:
+    disk = settings.cache.disk
+    if not disk.enabled:
+        return None
+    path = Path(disk.path).expanduser()
+    min_free = _auto_min_free(path) if disk.min_free == "auto" else disk.min_free
+    return DiskTier(path, disk.size, min_free, clock)
+
+
+def _auto_min_free(path: Path) -> int:
+    """The larger of 1 GiB and 5 % of the file system that `path` is, or will be, on."""
+    for folder in (path, *path.parents):
+        try:
+            return max(_GIB, int(shutil.disk_usage(folder).total * _MIN_FREE_SHARE))
+        except OSError:
+            continue
+    return _GIB
