@@ -93,9 +93,9 @@ class Endpoint:
     def is_inside(self, url: URL, bucket: str) -> bool:
         """Whether an address is that bucket's at this service: on AWS in any region, elsewhere at the same origin."""
         if self.base is not None:
-            return url.origin() == URL(self.base).origin() and url.raw_path.startswith(
-                f"{URL(self.base).raw_path.rstrip('/')}/{bucket}/"
-            )
+            base = URL(self.base)
+            below = url.raw_path.startswith(f"{base.raw_path.rstrip('/')}/{bucket}/")
+            return url.origin() == base.origin() and below and not has_dot_segment(url.path)
         host = re.escape(bucket) + r"\.s3[.-][a-z0-9-]{1,32}\.amazonaws\.com(\.cn)?"
         return url.scheme == "https" and url.is_default_port() and re.fullmatch(host, url.host or "") is not None
 
