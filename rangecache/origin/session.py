@@ -14,7 +14,14 @@ import aiohttp
 import aiohttp.http_parser
 
 import rangecache
-from rangecache.errors import BodyCut, ConfigurationError, InvalidAnswer, StaleConnection, TransientError, Unavailable
+from rangecache.errors import (
+    BodyCut,
+    ConfigurationError,
+    InvalidAnswer,
+    OriginTimeout,
+    StaleConnection,
+    Unavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +30,7 @@ if TYPE_CHECKING:
 
     from yarl import URL
 
-    from rangecache.errors import RangecacheError
+    from rangecache.errors import RangecacheError, TransientError
 
 CONNECTIONS_MAX: Final = 256  # open towards all origins together
 CONNECTIONS_PER_HOST_MAX: Final = 128
@@ -114,7 +121,8 @@ class WebSession:
     async def send(self, method: str, url: URL, headers: Mapping[str, str]) -> WireAnswer:
         """Put one request on the wire and wait for the head of its answer.
 
-        Raises `Unavailable`, `StaleConnection` or `InvalidAnswer`. There is no time limit on the answer here.
+        Raises `Unavailable`, `StaleConnection`, `InvalidAnswer`, or `OriginTimeout` while connecting. There is no
+        time limit on the answer here.
         """
         attempt = _Attempt()
         try:
@@ -174,17 +182,22 @@ def _translated(error: Exception, url: URL, *, reused: bool) -> RangecacheError:
                 f"{host} does not prove who it is (TLS); if a private authority vouches for it, set egress.ca_file"
             )
         case aiohttp.ClientHttpProxyError():
-            return Unavailable(f"the proxy in egress.proxy refuses to connect to {host} ({error.status})")
+            message = f"the proxy in egress.proxy refuses to connect to {host} ({error.status})"
+            return Unavailable(message) if error.status >= 500 else InvalidAnswer(message)
         case aiohttp.ClientProxyConnectionError():
             return Unavailable("the proxy in egress.proxy cannot be reached")
         case aiohttp.ClientConnectorDNSError():
             return Unavailable(f"the name {host} cannot be resolved")
-        case aiohttp.ClientConnectorError() | TimeoutError():
+        case aiohttp.ClientConnectorError():
             return Unavailable(f"no connection to {host}")
+        case TimeoutError():
+            return OriginTimeout(f"no connection to {host} within the connect timeout")
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() if reused and not _began(error):
             return StaleConnection(f"a kept connection to {host} was closed by the origin")
         case aiohttp.ClientConnectionError() | OSError():
             return Unavailable(f"{host} closed the connection without a complete answer")
+        case aiohttp.InvalidURL():
+            return InvalidAnswer(f"the origin's address at {host} cannot be asked for")
         case _:
             return InvalidAnswer(f"{host} sent something that is not an HTTP answer")
 

@@ -18,6 +18,7 @@ class Relay:
         self.port = 0
         self.requests: list[str] = []
         """First lines of what the proxy was asked."""
+        self.heads: list[bytes] = []
         self.refuse = b""
         """Sent in place of everything, if set."""
         self._writers: set[asyncio.StreamWriter] = set()
@@ -75,6 +76,7 @@ async def forward_proxy() -> AsyncIterator[Relay]:
         head = await reader.readuntil(b"\r\n\r\n")
         line, _, rest = head.partition(b"\r\n")
         relay.requests.append(line.decode())
+        relay.heads.append(head)
         if relay.refuse:
             writer.write(relay.refuse)
             writer.close()

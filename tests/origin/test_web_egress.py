@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from rangecache.errors import ConfigurationError, InvalidAnswer, Unavailable
+from rangecache.errors import ConfigurationError, InvalidAnswer, OriginTimeout, Unavailable
 from rangecache.origin.providers.http import HttpDialect
 from rangecache.origin.session import WebSession
 from rangecache.origin.web import MinRate, WebStore
@@ -109,7 +109,7 @@ async def test_a_handshake_that_never_ends_runs_into_the_connect_timeout(origin:
     """The origin waits for the end of an HTTP head and says nothing to a greeting in TLS."""
     url = f"https://127.0.0.1:{port_of(origin)}/"
     async with reaching(url, clock, connect_timeout_s=0.05) as store:
-        with pytest.raises(Unavailable, match="no connection"):
+        with pytest.raises(OriginTimeout, match="connect timeout"):
             await read(store, REF)
 
 
@@ -148,13 +148,34 @@ async def test_a_proxy_is_asked_for_a_tunnel_to_tls_and_the_certificate_is_still
     assert len(origin.requests) == 1
 
 
-async def test_a_proxy_that_refuses_or_is_away_is_named(origin: Origin, clock: ManualClock):
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_proxy_gets_its_password_and_the_origin_does_not(
+    origin: Origin, clock: ManualClock, authority: Authority, scheme: str
+):
+    async with forward_proxy() as proxy, tls_front(port_of(origin), authority.server("DNS:the.origin.test")) as front:
+        port = front.port if scheme == "https" else port_of(origin)
+        address = f"http://user:secret@127.0.0.1:{proxy.port}"
+        url = f"{scheme}://the.origin.test:{port}/"
+        async with reaching(url, clock, proxy=address, ca_file=authority.ca_file) as store:
+            await read(store, REF)
+        (head,) = proxy.heads
+    assert b"Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=" in head
+    if scheme == "https":
+        assert "proxy-authorization" not in origin.requests[0].headers
+
+
+@pytest.mark.parametrize(("status", "error"), [(407, InvalidAnswer), (403, InvalidAnswer), (502, Unavailable)])
+async def test_a_proxy_that_refuses_is_named(clock: ManualClock, status: int, error: type[Exception]):
     async with forward_proxy() as proxy:
-        proxy.refuse = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
-        address = f"http://127.0.0.1:{proxy.port}"
-        async with reaching("https://the.origin.test/", clock, proxy=address) as store:
-            with pytest.raises(Unavailable, match=r"egress\.proxy refuses.*407"):
+        proxy.refuse = b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status
+        async with reaching("https://the.origin.test/", clock, proxy=f"http://127.0.0.1:{proxy.port}") as store:
+            with pytest.raises(error, match=rf"egress\.proxy refuses.*{status}"):
                 await read(store, REF)
-    async with reaching("https://the.origin.test/", clock, proxy=address) as store:
+
+
+async def test_a_proxy_that_is_away_is_named(clock: ManualClock):
+    async with forward_proxy() as proxy:
+        port = proxy.port
+    async with reaching("https://the.origin.test/", clock, proxy=f"http://127.0.0.1:{port}") as store:
         with pytest.raises(Unavailable, match=r"egress\.proxy cannot be reached"):
             await read(store, REF)
