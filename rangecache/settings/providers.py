@@ -30,13 +30,13 @@ class S3Credentials(Section):
     access_key_id: str | None = None
     """The public half of a static key. null: no static key."""
     secret_access_key: Secret | None = None
-    """The secret half, best given in the environment. Never printed."""
+    """The secret half, best given in the environment. Never printed. null: it is in the file, or there is none."""
     secret_access_key_file: LocalPath | None = None
-    """A file that holds the secret half, such as a mounted Kubernetes secret; instead of `secret_access_key`."""
+    """A file that holds the secret half, such as a mounted Kubernetes secret. null: there is none."""
     session_token: Secret | None = None
-    """The token that belongs to temporary static keys. Never printed."""
+    """The token that belongs to temporary static keys. Never printed. null: it is in the file, or there is none."""
     session_token_file: LocalPath | None = None
-    """A file that holds the token; instead of `session_token`."""
+    """A file that holds the token. null: there is none."""
     profile: str | None = None
     """A profile of `~/.aws/config` and `~/.aws/credentials`. null: none by name."""
     anonymous: bool = False

@@ -139,7 +139,7 @@ class Cache(Section):
     evicted."""
     memory: MemoryTier = MemoryTier()
     """The memory tier."""
-    disk: DiskTier = DiskTier()
+    disk: DiskTier = Field(default_factory=DiskTier)  # made when needed: its path depends on the user's home
     """The disk tier."""
 
 
@@ -248,7 +248,7 @@ class Settings(Section):
     """The whole configuration."""
 
     server: Server = Server()
-    cache: Cache = Cache()
+    cache: Cache = Field(default_factory=Cache)
     freshness: tuple[FreshnessRule, ...] = ()
     """The first rule that matches an object holds for it. After them come: `zarr.json`, `.zarray`, `.zgroup`,
     `.zattrs`, `.zmetadata`, `*.vrt` and `*.json` at any depth 1s; all of an `http` provider `origin`; all else 60s."""

@@ -165,7 +165,7 @@ def read_environment(draft: Draft, environ: Mapping[str, str], known: Collection
         place = Place(1, 0, variable)
         path = tuple(variable.removeprefix(PREFIX).lower().split("__"))
         if "" in path or (len(path) == 1 and variable not in known):
-            instead = suggest(variable, known, "the form is RANGECACHE_SECTION__KEY")
+            instead = _suggest_variable(variable, known)
             draft.blame((), f"no such setting; {instead}", place)
             continue
         try:
@@ -174,6 +174,13 @@ def read_environment(draft: Draft, environ: Mapping[str, str], known: Collection
             draft.blame(path, "begins like a list, mapping or quoted text in YAML and is not a sound one", place)
             continue
         draft.put(path, value, place)
+
+
+def _suggest_variable(variable: str, known: Collection[str]) -> str:
+    """Compares what follows the prefix: with it, everything looks alike."""
+    bodies = {name.removeprefix(PREFIX) for name in known}
+    near = difflib.get_close_matches(variable.removeprefix(PREFIX), sorted(bodies), n=1)
+    return f"did you mean {PREFIX}{near[0]}?" if near else "the form is RANGECACHE_SECTION__KEY"
 
 
 def _is_service_link(variable: str) -> bool:

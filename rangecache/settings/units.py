@@ -11,7 +11,7 @@ from decimal import Decimal
 from ipaddress import ip_address
 from typing import Final
 
-_SIZE: Final = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,6})?) ?(B|KiB|MiB|GiB|TiB)?", re.ASCII)
+_SIZE: Final = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,6})?) ?(B|KiB|MiB|GiB|TiB)?", re.ASCII)
 _SIZE_UNITS: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _SIZE_BYTES_MAX: Final = 1 << 60  # 1 EiB: what is larger is a slip of the pen
 _DURATION: Final = re.compile(r"(?:[0-9]{1,12}(?:\.[0-9]{1,6})? ?(?:ms|s|m|h|d))+", re.ASCII)
