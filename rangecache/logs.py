@@ -51,7 +51,10 @@ _SECRETS: Final = (
         rf"\1\2 {REDACTED}",
     ),
     (re.compile(r"(?i)\b(x-(?:amz|goog|ms)-[a-z0-9-]{1,64})([\"']?\s{0,4}[:=,])[^\r\n&]+"), rf"\1\2 {REDACTED}"),
-    (re.compile(r"(?i)\b(bearer|basic|negotiate)\s{1,4}(?=[^\s]{0,64}[A-Z0-9=+/])[\w.~+/=-]{8,}"), rf"\1 {REDACTED}"),
+    (
+        re.compile(r"(?i)\b(bearer|basic|negotiate)\s{1,4}(?=[^\s]{0,64}(?-i:[A-Z0-9=+/]))[\w.~+/=-]{8,}"),
+        rf"\1 {REDACTED}",
+    ),
     (
         re.compile(
             r"(?i)((?:sig|signature|token|secret|password|passwd|credential|api[_-]?key|account[_-]?key"
