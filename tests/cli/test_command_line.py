@@ -148,7 +148,7 @@ def test_a_right_configuration_is_told_in_a_line(tmp_path: Path, capsys: pytest.
     ("error", "code", "says"),
     [
         (RangecacheError("the folder is gone"), EXIT_FAILED, "rangecache: the folder is gone\n"),
-        (OSError(98, "Address already in use"), EXIT_FAILED, "rangecache: Address already in use\n"),
+        (OSError(5, "Input/output error"), EXIT_FAILED, "rangecache: Input/output error\n"),
         (PermissionError(13, "Permission denied", "/x"), EXIT_FAILED, "rangecache: Permission denied: /x\n"),
         (KeyboardInterrupt(), EXIT_INTERRUPTED, "\n"),  # after the terminal's ^C
         (BrokenPipeError(), EXIT_FAILED, ""),

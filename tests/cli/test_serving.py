@@ -1,0 +1,73 @@
+"""`rangecache serve` as a user runs it: a process of its own, stopped by a signal."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.request import Request, urlopen
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CONTENT = bytes(range(256)) * 4096
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "object.bin").write_bytes(CONTENT)
+    file = tmp_path / "config.yaml"
+    file.write_text("providers: {local: {kind: file, buckets: {d: ./data}}}\ncache: {disk: {path: ./blocks}}\n")
+    return file
+
+
+@contextmanager
+def _serving(config: Path, listen: str = "127.0.0.1:0") -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """The process, the address that it printed, and all that it printed up to there."""
+    command = [sys.executable, "-m", "rangecache", "serve", "--config", str(config), "--listen", listen]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("RANGECACHE_")}
+    process = subprocess.Popen(
+        [*command, "--admin-listen", "127.0.0.1:0"], stderr=subprocess.PIPE, text=True, env=environ
+    )
+    try:
+        assert process.stderr is not None
+        printed, address = "", ""
+        for line in process.stderr:
+            printed += line
+            if found := re.search(r"http://(127\.0\.0\.1:\d+)/<provider>", line):
+                address = found[1]
+                break
+        yield process, address, printed
+    finally:
+        process.kill()
+        process.communicate(timeout=30)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_a_signal_and_exits_with_success(config: Path, number: signal.Signals) -> None:
+    with _serving(config) as (process, address, _):
+        request = Request(f"http://{address}/local/d/object.bin", headers={"Range": "bytes=300000-300009"})
+        with urlopen(request, timeout=10) as response:
+            assert response.status == 206
+            assert response.read() == CONTENT[300000:300010]
+        process.send_signal(number)
+        assert process.wait(timeout=30) == 0
+    assert (config.parent / "blocks").is_dir()
+
+
+def test_an_address_that_is_taken_is_told_in_a_sentence(config: Path) -> None:
+    with _serving(config) as (_, address, _), _serving(config, address) as (second, no_address, printed):
+        assert no_address == ""
+        assert second.wait(timeout=30) == 1
+        sentence = printed.splitlines()[-1]
+        assert sentence.startswith("rangecache: ")
+        assert "already in use; choose another with --listen or --admin-listen" in sentence
+        assert "Traceback" not in printed
