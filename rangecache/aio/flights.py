@@ -50,8 +50,10 @@ class Flight(Generic[V]):
 class Flights(Generic[K, V]):
     """Work in progress by key."""
 
-    def __init__(self, background: Background) -> None:
+    def __init__(self, background: Background, name: str) -> None:
+        """`name` is what the work is called in logs."""
         self._background = background
+        self._name = name
         self._flights: dict[K, Flight[V]] = {}
 
     def __len__(self) -> int:
@@ -87,10 +89,10 @@ class Flights(Generic[K, V]):
 
     def _start(self, key: K, work: Callable[[Flight[V]], Coroutine[Any, Any, None]]) -> Flight[V]:
         flight: Flight[V] = Flight(asyncio.get_running_loop().create_future())
+        flight._task = self._background.spawn(self._run(flight, work), self._name)
         # The flight leaves the table as soon as it has landed: who comes later looks at what it brought.
         flight._landed.add_done_callback(lambda landed: self._landed(key, flight, landed))
         self._flights[key] = flight
-        flight._task = self._background.spawn(self._run(flight, work), f"flight {work.__qualname__}")
         return flight
 
     async def _run(self, flight: Flight[V], work: Callable[[Flight[V]], Coroutine[Any, Any, None]]) -> None:
@@ -98,7 +100,7 @@ class Flights(Generic[K, V]):
         try:
             await work(flight)
             if not landed.done():
-                raise RuntimeError(f"{work.__qualname__} ended without a result")
+                raise RuntimeError(f"{self._name} ended without a result")
         except RangecacheError as error:
             if landed.done():
                 raise

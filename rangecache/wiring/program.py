@@ -108,7 +108,7 @@ class Program:
             gap_blocks=settings.fetch.gap,
         )
         opener = Opener(
-            stores, self.tiers, self.catalog, self.fetcher, Flights(self.background), block_bytes=block_bytes
+            stores, self.tiers, self.catalog, self.fetcher, Flights(self.background, "opening"), block_bytes=block_bytes
         )
         return RangeReader(
             stores,

@@ -65,7 +65,7 @@ class Cache:
             run_blocks=run_blocks,
             gap_blocks=gap_blocks,
         )
-        flights: Flights[ObjectRef, object] = Flights(self.background)
+        flights: Flights[ObjectRef, object] = Flights(self.background, "opening")
         opener = Opener(stores, self.tiers, self.catalog, self.fetcher, flights, block_bytes=BLOCK)
         self.reader = RangeReader(
             stores,
