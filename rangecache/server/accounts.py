@@ -36,7 +36,6 @@ class Accounts:
         ref: ObjectRef | None,
         status: int,
         cache: str,
-        *,
         first_byte_s: float,
         duration_s: float,
         sent_bytes: int,

@@ -15,8 +15,11 @@ from rangecache.server.accounts import NO_CACHE
 from rangecache.server.multipart import BodyMismatch, Framer
 from rangecache.server.problems import ProtocolError
 from rangecache.server.response import CLOSE, KEEP, KEEP_OLD
+from rangecache.server.sending import JOIN_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rangecache.model import ObjectRef
     from rangecache.read.messages import ReadRequest, Reply
     from rangecache.server.head import HeadParser
@@ -43,41 +46,28 @@ class After(Enum):
 class Exchange:
     """One request of one connection, from its last byte on."""
 
-    __slots__ = (
-        "_connection",
-        "_deadline",
-        "_head_only",
-        "_method",
-        "_outbox",
-        "_port",
-        "after",
-        "ended_s",
-        "ref",
-        "started_s",
-    )
+    __slots__ = ("_deadline", "_outbox", "_parser", "_port", "after", "ended_s", "ref", "started_s")
 
-    def __init__(self, port: DataPort, outbox: Outbox, started_s: float) -> None:
+    def __init__(self, port: DataPort, outbox: Outbox, parser: HeadParser, started_s: float) -> None:
+        """`parser` has read the request's head, or is about to, and reads no other before the exchange ends."""
         self._port = port
         self._outbox = outbox
-        self._method = b""
-        self._head_only = False
-        self._connection = CLOSE
+        self._parser = parser
         self._deadline: asyncio.Timeout | None = None
-        self.started_s = started_s
-        """When the request was complete, by the port's clock."""
-        self.ended_s = started_s
-        """When its answer had been handed to the transport."""
+        self.started_s = self.ended_s = started_s
+        """When the request was complete, and when its answer had been handed to the transport, by the port's clock."""
         self.ref: ObjectRef | None = None
         """What is asked for, as soon as that is known."""
-        self.after = After.CLOSE
-        """What has to become of the connection; final when an answer has been sent."""
+        self.after = After.KEEP
+        """What has to become of the connection, once an answer has been sent."""
 
-    def heard(self, parser: HeadParser) -> None:
-        """The head has been read, or as much of it as is valid."""
-        self._method, self._head_only = parser.method, parser.head_only
-        if parser.keep_alive and not self._port.draining:
-            self.after = After.KEEP
-            self._connection = KEEP_OLD if parser.old else KEEP
+    def _connection(self) -> bytes:
+        """The Connection field of the answer, settled in the moment that the head is printed."""
+        if self.after is not After.KEEP or not self._parser.keep_alive or self._port.draining:
+            if self.after is After.KEEP:
+                self.after = After.CLOSE
+            return CLOSE
+        return KEEP_OLD if self._parser.old else KEEP
 
     # --- answers about an object ----------------------------------------------------------------------------------
 
@@ -86,7 +76,15 @@ class Exchange:
         if reply.status in {412, 416}:
             self._send_refusal(reply)
             return True
-        body = reply.body
+        body, ranges = reply.body, reply.ranges
+        if (
+            reply.status == 206
+            and len(ranges) == 1
+            and ranges[0].length <= JOIN_BYTES
+            and isinstance(body, list | tuple)
+        ):
+            self._send_small(reply, ranges[0].length, body)
+            return True
         if isinstance(body, AsyncGenerator) or sum(map(len, body)) > self._port.budget.piece_bytes:
             return False
         head, framer = self._print(reply)
@@ -104,6 +102,20 @@ class Exchange:
         self._end(reply, framer.content_length)
         return True
 
+    def _send_small(self, reply: Reply, length: int, body: Sequence[memoryview]) -> None:
+        """The most frequent answer of all, one small range of a resident object, with nothing done that it does not
+        need."""
+        port = self._port
+        head = port.printer.partial(reply, self._connection())
+        data = b"".join((head, *body))
+        if len(data) != len(head) + length:
+            self._abort(reply, 0)
+            return
+        self._outbox.write(data)
+        self.ended_s = port.now()
+        duration_s = self.ended_s - self.started_s
+        port.accounts.answered(self._parser.method, self.ref, 206, reply.cache.outcome, duration_s, duration_s, length)
+
     async def send(self, reply: Reply) -> None:
         """Send an answer piece by piece, as fast as it arrives and the client takes it."""
         if reply.status in {412, 416}:
@@ -112,7 +124,7 @@ class Exchange:
         body, sent, first_byte_s = reply.body, 0, None
         try:
             head, framer = self._print(reply)
-            first_byte_s = self._port.clock.monotonic() - self.started_s
+            first_byte_s = self._port.now() - self.started_s
             await self._outbox.send((head,))
             if framer is None:
                 pass
@@ -141,22 +153,22 @@ class Exchange:
         """The head, and the framer of the body if there is one."""
         printer, ranges = self._port.printer, reply.ranges
         if reply.status == 206 and len(ranges) == 1:
-            return printer.partial(reply, self._connection), Framer(ranges[0].length)
+            return printer.partial(reply, self._connection()), Framer(ranges[0].length)
         if reply.status == 200:
-            return printer.whole(reply, self._connection), None if self._head_only else Framer(reply.meta.size)
+            return printer.whole(reply, self._connection()), None if self._parser.head_only else Framer(reply.meta.size)
         if reply.status == 206:
             framer = printer.framer(reply)
-            return printer.multipart(reply, framer, self._connection), framer
-        return printer.not_modified(reply, self._connection), None
+            return printer.multipart(reply, framer, self._connection()), framer
+        return printer.not_modified(reply, self._connection()), None
 
     def _send_refusal(self, reply: Reply) -> None:
         """Send a 412 or 416 about a known object."""
         failed = reply.status == 412
         problem = problems.PRECONDITION_FAILED if failed else problems.INVALID_RANGE
         body = problems.document(problem, "The object has changed." if failed else f"It has {reply.meta.size} bytes.")
-        head = self._port.printer.problem(problem, len(body), self._connection, size=reply.meta.size, reply=reply)
-        self._outbox.write(head if self._head_only else head + body)
-        self._end(reply, 0 if self._head_only else len(body))
+        head = self._port.printer.problem(problem, len(body), self._connection(), size=reply.meta.size, reply=reply)
+        self._outbox.write(head if self._parser.head_only else head + body)
+        self._end(reply, 0 if self._parser.head_only else len(body))
 
     # --- other answers --------------------------------------------------------------------------------------------
 
@@ -187,17 +199,17 @@ class Exchange:
         """Send the answer that an error becomes."""
         problem = problems.problem_of(error)
         if isinstance(error, ProtocolError) and error.close:
-            self.after, self._connection = After.LINGER, CLOSE
+            self.after = After.LINGER
         body = problems.document(problem, error.message)
         head = self._port.printer.problem(
             problem,
             len(body),
-            self._connection,
+            self._connection(),
             size=error.size if isinstance(error, RangeNotSatisfiable) else None,
             retry_after_s=problems.retry_after_s(problem, error),
         )
-        self._outbox.write(head if self._head_only else head + body)
-        self._count(problem.status, NO_CACHE, 0 if self._head_only else len(body))
+        self._outbox.write(head if self._parser.head_only else head + body)
+        self._count(problem.status, NO_CACHE, 0 if self._parser.head_only else len(body))
 
     def list_directory(self, directory: Directory) -> None:
         """Answer a target that names no object.
@@ -208,9 +220,9 @@ class Exchange:
         top = directory.provider is None
         body = json.dumps({"providers": self._port.router.providers}).encode() + b"\n" if top else b""
         status, kind = (200, "application/json") if top else (404, None)
-        head = self._port.printer.plain(status, kind, len(body), self._connection)
-        self._outbox.write(head if self._head_only else head + body)
-        self._count(status, NO_CACHE, 0 if self._head_only else len(body))
+        head = self._port.printer.plain(status, kind, len(body), self._connection())
+        self._outbox.write(head if self._parser.head_only else head + body)
+        self._count(status, NO_CACHE, 0 if self._parser.head_only else len(body))
 
     # --- its end --------------------------------------------------------------------------------------------------
 
@@ -222,14 +234,9 @@ class Exchange:
         self._count(reply.status, reply.cache.outcome, sent_bytes, first_byte_s)
 
     def _count(self, status: int, cache: str, sent_bytes: int, first_byte_s: float | None = None) -> None:
-        self.ended_s = self._port.clock.monotonic()
+        self.ended_s = self._port.now()
         duration_s = self.ended_s - self.started_s
-        self._port.accounts.answered(
-            self._method,
-            self.ref,
-            status,
-            cache,
-            first_byte_s=duration_s if first_byte_s is None else first_byte_s,
-            duration_s=duration_s,
-            sent_bytes=sent_bytes,
-        )
+        if first_byte_s is None:
+            first_byte_s = duration_s
+        method = self._parser.method
+        self._port.accounts.answered(method, self.ref, status, cache, first_byte_s, duration_s, sent_bytes)

@@ -65,12 +65,13 @@ class HeadBuffer:
         """Bytes that have not been taken."""
         return len(self._data) - self._at
 
+    def completes(self, data: bytes) -> bool:
+        """Whether nothing is here and `data` is exactly one head: the usual case, which needs no buffer."""
+        return not self._data and data.find(_END) == len(data) - 4 and data[:2] != b"\r\n"
+
     def feed(self, data: bytes) -> None:
         """Add what arrived."""
-        if self._at == len(self._data):
-            self._data, self._at = data, 0
-        else:
-            self._data, self._at = self._data[self._at :] + data, 0
+        self._data, self._at = self._data[self._at :] + data, 0
 
     def take(self) -> bytes | None:
         """The next whole head with its empty line; None if more has to arrive.
@@ -84,6 +85,8 @@ class HeadBuffer:
         if end < 0:
             if at < len(data):
                 _check_part(data[at:])
+            else:
+                self.clear()
             return None
         self._at = end + 4
         return data[at : end + 4]
@@ -106,7 +109,7 @@ def _check_part(part: bytes) -> None:
     example, has no line end to wait for."""
     line, line_end, _ = part.partition(b"\r\n")
     if line_end:
-        _check_line(line)
+        _check_line(line.split(b" "))
     elif len(line) > LINE_BYTES_MAX:
         raise ProtocolError(problems.TARGET_TOO_LONG, "The request line is too long.")
     elif not (65 <= part[0] <= 90 or part == b"\r"):
@@ -117,11 +120,10 @@ def _check_part(part: bytes) -> None:
         raise ProtocolError(problems.HEAD_TOO_LARGE, "The request's header fields are too large.")
 
 
-def _check_line(line: bytes) -> None:
-    """Refuse a request line that is not `method SP target SP HTTP/1.x` with our limits."""
-    if len(line) > LINE_BYTES_MAX:
+def _check_line(words: list[bytes]) -> None:
+    """Refuse a request line, split at its spaces, that is not `method SP target SP HTTP/1.x` within our limits."""
+    if sum(map(len, words)) > LINE_BYTES_MAX:
         raise ProtocolError(problems.TARGET_TOO_LONG, "The request line is too long.")
-    words = line.split(b" ")
     if len(words) == 3 and _METHOD.fullmatch(words[0]) and words[2] in {b"HTTP/1.1", b"HTTP/1.0"}:
         if len(words[1]) > TARGET_BYTES_MAX:
             raise ProtocolError(problems.TARGET_TOO_LONG, f"The path is longer than {TARGET_BYTES_MAX} bytes.")
@@ -146,11 +148,11 @@ class HeadParser:
     """
 
     __slots__ = (
-        "_conditional",
+        "_complete",
         "_parser",
         "_repeated",
+        "_special",
         "_values",
-        "complete",
         "head_only",
         "host",
         "keep_alive",
@@ -162,9 +164,9 @@ class HeadParser:
     def __init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
         self._values: list[bytes | None] = [None] * _SLOTS
-        self._conditional = self._repeated = False
-        self.complete = 0
-        """Messages that the parser has reported as complete since the head began."""
+        self._repeated = False
+        self._complete = 0  # messages that the parser has reported as complete since the head began
+        self._special = False  # a field that is neither Host nor Range, or one of these twice
         self.method = b""
         self.head_only = False
         """The method is HEAD."""
@@ -182,34 +184,40 @@ class HeadParser:
         if slot is None:
             return
         values = self._values
+        value = value.rstrip(b" \t")  # the parser cuts white space before a value, not after it
         before = values[slot]
         if before is None:
             values[slot] = value
+            if slot != _HOST and slot != _RANGE:
+                self._special = True
         elif slot in _LISTS:
             values[slot] = before + b", " + value
         else:
-            self._repeated = True
-        if 0 < slot < _REQUEST_FIELDS:
-            self._conditional = True
+            self._repeated = self._special = True
 
     def on_message_complete(self) -> None:
         """The end of a message; called by httptools."""
-        self.complete += 1
+        self._complete += 1
+
+    def forget(self) -> None:
+        """Forget the head that was read last."""
+        self.method, self.target, self.host = b"", b"", None
+        self.head_only = self.keep_alive = self.old = False
 
     def read(self, head: bytes) -> None:
         """Read a whole head. Raises `ProtocolError`; the message is constant and holds nothing of the request."""
-        line = head[: head.find(b"\r\n")]
-        self.method, self.head_only, self.keep_alive = b"", False, False
-        if len(head) > _SMALL_BYTES or not line.endswith(b" HTTP/1.1") or line.count(b" ") != 2:
-            _check_line(line)
+        words = head[: head.find(b"\r\n")].split(b" ")
+        if len(words) != 3 or words[2] != b"HTTP/1.1" or len(head) > _SMALL_BYTES:
+            self.forget()
+            _check_line(words)
             _check_limits(head)
-        method, self.target, version = line.split(b" ")
+        self.method, self.target, version = words
+        self.head_only = self.method == b"HEAD"
         self.old = version != b"HTTP/1.1"
-        self._values = [None] * _SLOTS
-        self._conditional = self._repeated = False
-        self.complete = 0
-        self.method = method
-        self.head_only = method == b"HEAD"
+        self.keep_alive = False
+        values = self._values = [None] * _SLOTS
+        self._repeated = self._special = False
+        self._complete = 0
         try:
             self._parser.feed_data(head)
         except httptools.HttpParserUpgrade:
@@ -217,24 +225,28 @@ class HeadParser:
             # on after it.
             self._parser = httptools.HttpRequestParser(self)
         except httptools.HttpParserInvalidMethodError:
-            if not _METHOD.fullmatch(method):
-                raise ProtocolError(problems.MALFORMED, "The method is malformed.") from None
+            self._complete = 0  # the parser does not know this method; what that means is said below
         except httptools.HttpParserError:
             # The parser's own text is not passed on: it may quote the request.
             raise ProtocolError(problems.MALFORMED, "The request is not valid HTTP/1.1.") from None
-        self._check()
-
-    def _check(self) -> None:
-        values = self._values
-        if values[_TRANSFER_ENCODING] is not None:
-            raise ProtocolError(problems.MALFORMED, "Requests with a body are not accepted.")
+        if self._special:
+            self._check_fields()
+        else:
+            self.keep_alive = not self.old
         if self.method != b"GET" and not self.head_only:
+            if not _METHOD.fullmatch(self.method):
+                raise ProtocolError(problems.MALFORMED, "The method is malformed.")
             raise ProtocolError(problems.METHOD_NOT_ALLOWED, "Use GET or HEAD.")
-        if self.complete != 1:
+        if self._complete != 1:
             raise ProtocolError(problems.MALFORMED, "Requests with a body are not accepted.")
         self.host = values[_HOST]
         if self.host is None and not self.old:
             raise ProtocolError(problems.MALFORMED, "A request needs exactly one Host field.")
+
+    def _check_fields(self) -> None:
+        values = self._values
+        if values[_TRANSFER_ENCODING] is not None:
+            raise ProtocolError(problems.MALFORMED, "Requests with a body are not accepted.")
         if self._repeated:
             raise ProtocolError(problems.MALFORMED, "Host, Range and the conditional fields may be given once only.")
         connection = values[_CONNECTION]
@@ -254,7 +266,7 @@ class HeadParser:
         pragma = values[_PRAGMA]
         if pragma is not None and values[_CACHE_CONTROL] is None and b"no-cache" in pragma.lower():
             values[_CACHE_CONTROL] = b"no-cache"
-        elif not self._conditional:
+        elif not self._special:
             return ReadRequest(ref, self.head_only, text)
         rest = (None if value is None else value.decode("latin-1") for value in values[1:_REQUEST_FIELDS])
         return ReadRequest(ref, self.head_only, text, *rest)

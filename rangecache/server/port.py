@@ -56,6 +56,8 @@ class DataPort:
     accounts: Accounts
     budget: SendBudget
     clock: Clock
+    now: Callable[[], float] = field(init=False)
+    """`clock.monotonic`, which is called twice a request."""
     limits: Limits = field(default_factory=Limits)
     answers: Background = field(default_factory=Background)
     """The tasks of answers that have to wait."""
@@ -64,6 +66,9 @@ class DataPort:
     """No further request is begun."""
     empty: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a connection has left and no other is open."""
+
+    def __post_init__(self) -> None:
+        self.now = self.clock.monotonic
 
     def left(self, connection: Connection) -> None:
         """A connection is gone."""

@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
         self._parser = HeadParser()
         self._task: asyncio.Task[None] | None = None
         self._exchange: Exchange | None = None  # the one that the task works on
-        self._since_s = port.clock.monotonic()  # when the last answer ended, or a head that is not complete began
+        self._since_s = port.now()  # when the last answer ended, or a head that is not complete began
         self._part_of_head = False
         self._not_reading = False
         self._scheduled = False  # _advance will be called in the loop's next turn
@@ -78,8 +78,7 @@ class Connection(asyncio.Protocol):
         if others >= port.limits.max_connections + REFUSED_MAX:
             self._transport.abort()
         elif others >= port.limits.max_connections or port.draining:
-            exchange = Exchange(port, self._outbox, self._since_s)
-            exchange.refuse(Overloaded("Too many connections are open; see `server.max_connections`."))
+            self._new_exchange().refuse(Overloaded("Too many connections are open; see `server.max_connections`."))
             self._linger()
 
     def data_received(self, data: bytes) -> None:
@@ -88,12 +87,16 @@ class Connection(asyncio.Protocol):
             self._lingered_bytes += len(data)
             if self._lingered_bytes > LINGER_BYTES:
                 self._transport.abort()
-        elif not self._closing:
+        elif self._closing:
+            return
+        elif self._task is not None or self._scheduled or self._outbox.paused:
             self._heads.feed(data)
-            if self._task is None and not self._scheduled:
-                self._advance()
-            else:
-                self._regulate()
+            self._regulate()
+        elif self._heads.completes(data):
+            self._handle(data)
+        else:
+            self._heads.feed(data)
+            self._advance()
 
     def eof_received(self) -> None:
         """The client will send no more. No client that we know closes one half only: this one has left."""
@@ -157,19 +160,19 @@ class Connection(asyncio.Protocol):
                 self._scheduled = True
                 asyncio.get_running_loop().call_soon(self._advance)
                 break
-            now_s = self._port.clock.monotonic()
             try:
                 head = self._heads.take()
             except ProtocolError as error:
-                Exchange(self._port, self._outbox, now_s).refuse(error)
+                self._parser.forget()
+                self._new_exchange().refuse(error)
                 self._linger()
                 break
             if head is None:
-                if not self._part_of_head:
-                    self._part_of_head, self._since_s = True, now_s
+                if not self._part_of_head and self._heads:
+                    self._part_of_head, self._since_s = True, self._port.now()
                 break
             self._part_of_head = False
-            self._handle(Exchange(self._port, self._outbox, now_s), head)
+            self._handle(head)
             answered += 1
         self._regulate()
 
@@ -183,14 +186,14 @@ class Connection(asyncio.Protocol):
             else:
                 self._transport.resume_reading()
 
-    def _handle(self, exchange: Exchange, head: bytes) -> None:
+    def _new_exchange(self) -> Exchange:
+        return Exchange(self._port, self._outbox, self._parser, self._port.now())
+
+    def _handle(self, head: bytes) -> None:
         """Answer one request, or begin to."""
-        port, parser = self._port, self._parser
+        port, parser, exchange = self._port, self._parser, self._new_exchange()
         try:
-            try:
-                parser.read(head)
-            finally:
-                exchange.heard(parser)
+            parser.read(head)
             if parser.host is not None and not port.accepts_host(parser.host):
                 message = "The Host is not one of ours; add it to `server.hosts` if it should be."
                 raise ProtocolError(problems.WRONG_HOST, message, close=False)
@@ -229,7 +232,9 @@ class Connection(asyncio.Protocol):
     def _settle(self, exchange: Exchange) -> None:
         """Go on after an answer as it demands."""
         self._since_s = exchange.ended_s
-        if exchange.after is After.KEEP and not self._port.draining:
+        if exchange.after is After.KEEP:
+            if self._port.draining:
+                self._close()
             return
         if exchange.after is After.ABORT:
             self._transport.abort()

@@ -59,7 +59,7 @@ class StubReader:
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     """A generator has been closed or has ended."""
     requests: list[ReadRequest] = field(default_factory=list)
-    spoil: Callable[[Reply], Reply] = lambda reply: reply  # noqa: E731 - a hook
+    spoil: Callable[[Reply], Reply] = lambda reply: reply
     piece_delay: Callable[[int], object] | None = None
     produced_bytes: int = 0
 
