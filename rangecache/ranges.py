@@ -115,7 +115,10 @@ def _parse_spec(text: str) -> RangeSpec:
 
 
 def _number(digits: str) -> int:
-    return int(digits) if len(digits) <= _DIGITS_MAX else _BEYOND
+    if len(digits) <= _DIGITS_MAX:
+        return int(digits)
+    significant = digits.lstrip("0")  # the grammar allows any number of leading zeros
+    return int(significant or "0") if len(significant) <= _DIGITS_MAX else _BEYOND
 
 
 def resolve(spec: RangeSpec, size: int) -> ByteRange | None:
