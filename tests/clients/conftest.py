@@ -10,6 +10,7 @@ import pytest
 from tests.clients.data import REAL_FILES, make_data
 from tests.clients.readers import READERS, REAL, Arrays, Reader
 from tests.clients.stack import origin_on_a_thread
+from tests.emulators import seaweedfs  # noqa: F401 - a fixture is found by its name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
