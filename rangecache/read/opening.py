@@ -15,7 +15,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from rangecache.errors import InvalidAnswer, NotFound, RangecacheError, RangeNotSatisfiable
+from rangecache.errors import InvalidAnswer, NotFound, OriginError, RangecacheError, RangeNotSatisfiable
 from rangecache.origin.base import NotModified
 from rangecache.ranges import ByteRange, OffsetRange, SuffixRange
 from rangecache.read.run import Run
@@ -121,18 +121,40 @@ class Opener:
         self._flights = flights
         self._block_bytes = block_bytes
 
-    async def open(self, ref: ObjectRef, wanted: RangeSpec | None, stale: Known | None) -> tuple[Opened, bool]:
-        """Ask the origin what is current, together with the blocks of `wanted` (None: from the beginning).
+    async def open(
+        self, ref: ObjectRef, wanted: RangeSpec | None, stale: Known | None, *, by_head: bool = False
+    ) -> tuple[Opened, bool]:
+        """Ask the origin what is current, together with the blocks of `wanted` (None: the first one).
+
+        `by_head` asks for metadata alone, if the origin answers HEAD.
 
         `stale` is what was known: if it still holds, the origin sends nothing. Gives what was found and whether this
         caller's request found it. Raises `NotFound` where the origin says so, or another `OriginError`.
         """
-        return await self._flights.join(ref, lambda flight: self._ask(flight, ref, wanted, stale))
+        work = self._head if by_head else self._ask
+        return await self._flights.join(ref, lambda flight: work(flight, ref, wanted, stale))
 
     def revalidate(self, known: Known) -> None:
         """Ask in the background whether `known` still holds. Nobody waits for it."""
         ref = known.meta.ref
         self._flights.start(ref, lambda flight: self._ask(flight, ref, None, known))
+
+    async def _head(
+        self, flight: Flight[Opened], ref: ObjectRef, wanted: RangeSpec | None, stale: Known | None
+    ) -> None:
+        """A real HEAD. 404 is an answer; whatever else goes wrong, a GET may still work (presigned addresses, servers
+        that refuse HEAD), and its answer is the one that counts."""
+        try:
+            meta = await self._stores[ref.provider].head(ref)
+        except NotFound:
+            self._catalog.absent(ref)
+            raise
+        except OriginError:
+            await self._ask(flight, ref, wanted, stale)
+            return
+        if isinstance(meta, NotModified):
+            raise InvalidAnswer("the origin answered 304 to a request without a condition")
+        flight.land(Opened(self._catalog.learned(meta), 200))
 
     async def _ask(self, flight: Flight[Opened], ref: ObjectRef, wanted: RangeSpec | None, stale: Known | None) -> None:
         first_block = ByteRange(0, self._block_bytes)

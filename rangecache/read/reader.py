@@ -23,6 +23,7 @@ from rangecache.read.body import BodyReader
 from rangecache.read.conditions import Decision, decide
 from rangecache.read.fetcher import SKIP_BYTES_MAX
 from rangecache.read.freshness import Wishes, read_wishes
+from rangecache.read.heads import HeadHabits
 from rangecache.read.messages import HIT_DISK, HIT_MEMORY, CacheStatus, Reply
 from rangecache.read.passing import PassThrough, check_skip, from_hand_off, reaches, single
 
@@ -84,6 +85,7 @@ class RangeReader:
         self._max_ranges = max_ranges
         self._stale_while_revalidate_s = stale_while_revalidate_s
         self._stale_if_error_s = stale_if_error_s
+        self._habits = HeadHabits()
 
     # --- without waiting ------------------------------------------------------------------------------------------
 
@@ -108,6 +110,7 @@ class RangeReader:
         views = self._resident(known, decision.ranges)
         if views is None:
             return None
+        self._habits.read(request.ref)
         return Reply(decision.status, known.meta, HIT_MEMORY, known.age(now), decision.ranges, views)
 
     def _resident(self, known: Known, ranges: tuple[ByteRange, ...]) -> list[memoryview] | None:
@@ -189,7 +192,12 @@ class RangeReader:
             raise
 
     async def _ask(self, request: ReadRequest, known: Known | None) -> Current:
-        opened, first = await self._opener.open(request.ref, _wanted(request, self._max_ranges), known)
+        by_head = False
+        if request.head and known is None:
+            by_head = not self._habits.wants_block(request.ref)
+            self._habits.asked(request.ref)
+        wanted = _wanted(request, self._max_ranges)
+        opened, first = await self._opener.open(request.ref, wanted, known, by_head=by_head)
         return Current(opened.known, opened, first)
 
     async def _from_blocks(self, request: ReadRequest, current: Current, decision: Decision, wishes: Wishes) -> Reply:
@@ -200,6 +208,7 @@ class RangeReader:
             return Reply(decision.status, known.meta, cache, age_s)
         if wishes.only_if_cached and not self._all_cached(known, decision.ranges):
             raise NotCached("a part of these bytes is not in the cache, and only-if-cached was asked")
+        self._habits.read(request.ref)
         body = BodyReader(known, decision.ranges, self._tiers, self._fetcher, self._served)
         pieces = body.pieces()
         await anext(pieces)

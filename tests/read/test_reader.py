@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rangecache.blocks.memory import MemoryTier
-from rangecache.errors import BodyCut, GenerationGone, InvalidAnswer, NotCached, NotFound, Unavailable
+from rangecache.errors import BodyCut, GenerationGone, InvalidAnswer, NotCached, NotFound, PermissionDenied, Unavailable
 from rangecache.model import ETag, ObjectRef
 from rangecache.testing.objects import check_stamped, stamped
 from tests.read.conftest import BLOCK, REF, Cache, drain
@@ -77,6 +77,49 @@ async def test_a_head_of_an_unknown_object_is_answered_from_its_first_block(cach
     assert cache.asked == [(0, BLOCK)]
     await cache.read("bytes=0-99")
     assert cache.origin.request_count == 1
+
+
+async def test_a_bucket_whose_heads_are_not_followed_by_reads_gets_real_heads(cache: Cache) -> None:
+    refs = [ObjectRef("mem", "b", f"k{i}") for i in range(40)]
+    for ref in refs:
+        cache.origin.put(ref, DATA)
+        assert (await cache.open(head=True, ref=ref)).meta.size == len(DATA)
+    methods = [request.method for request in cache.origin.requests]
+    assert methods[:16] == ["GET"] * 16
+    assert methods[17:] == ["HEAD"] * (len(methods) - 17)
+    before = cache.origin.request_count
+    with pytest.raises(NotFound):
+        await cache.open(head=True, ref=ObjectRef("mem", "b", "absent"))
+    assert cache.origin.request_count == before + 1
+    elsewhere = ObjectRef("mem", "other", "k")
+    cache.origin.put(elsewhere, DATA)
+    await cache.open(head=True, ref=elsewhere)
+    assert cache.origin.requests[-1].method == "GET"
+
+
+async def test_a_bucket_whose_heads_are_followed_by_reads_goes_on_getting_blocks(cache: Cache) -> None:
+    for i in range(40):
+        ref = ObjectRef("mem", "b", f"k{i}")
+        cache.origin.put(ref, DATA)
+        await cache.open(head=True, ref=ref)
+        await cache.read("bytes=0-9", ref)
+    assert {request.method for request in cache.origin.requests} == {"GET"}
+    assert cache.origin.request_count == 40
+
+
+async def test_where_the_origin_refuses_heads_the_answer_comes_from_a_get(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise PermissionDenied("no HEAD here")
+
+    monkeypatch.setattr(cache.origin, "head", refuse)
+    for i in range(20):
+        ref = ObjectRef("mem", "b", f"k{i}")
+        cache.origin.put(ref, DATA)
+        assert (await cache.open(head=True, ref=ref)).meta.size == len(DATA)
+    with pytest.raises(PermissionDenied):
+        await cache.origin.head(REF)
 
 
 async def test_two_hundred_readers_of_one_cold_range_cost_one_request(cache: Cache) -> None:

@@ -1,0 +1,52 @@
+"""Whether the HEADs of a bucket are worth a block.
+
+A cold HEAD is answered from a ranged GET of the first block: most clients read right after it, and then the bytes are
+there. But some ask for the existence or size of thousands of objects and read none (a tree walk, GDAL looking for
+side-car files). A bucket whose HEADs are mostly not followed by reads gets real HEADs, until that changes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from rangecache.model import ObjectRef
+
+HEADS_SEEN_MIN: Final = 16  # fewer say nothing
+HEADS_KEPT: Final = 64  # of each bucket: what is older no longer counts
+FOLLOWED_SHARE_MIN: Final = 0.25  # a block costs an origin a little more than a HEAD; a second request costs a lot more
+BUCKETS_KEPT: Final = 1024
+
+
+class HeadHabits:
+    """Remembers, for each bucket, which of its last cold HEADs were followed by a read. Pure."""
+
+    def __init__(self) -> None:
+        self._buckets: OrderedDict[tuple[str, str], deque[list[bool]]] = OrderedDict()
+        self._waiting: OrderedDict[ObjectRef, list[bool]] = OrderedDict()
+
+    def asked(self, ref: ObjectRef) -> None:
+        """A HEAD came for an object that was not known."""
+        bucket = (ref.provider, ref.bucket)
+        heads = self._buckets.setdefault(bucket, deque(maxlen=HEADS_KEPT))
+        self._buckets.move_to_end(bucket)
+        if len(self._buckets) > BUCKETS_KEPT:
+            self._buckets.popitem(last=False)
+        followed = [False]
+        heads.append(followed)
+        self._waiting[ref] = followed
+        if len(self._waiting) > HEADS_KEPT * 16:
+            self._waiting.popitem(last=False)
+
+    def read(self, ref: ObjectRef) -> None:
+        """Bytes of the object are being read."""
+        if self._waiting and (followed := self._waiting.pop(ref, None)) is not None:
+            followed[0] = True
+
+    def wants_block(self, ref: ObjectRef) -> bool:
+        """Whether a cold HEAD of this bucket should bring the first block along."""
+        heads = self._buckets.get((ref.provider, ref.bucket), ())
+        if len(heads) < HEADS_SEEN_MIN:
+            return True
+        return sum(followed[0] for followed in heads) >= FOLLOWED_SHARE_MIN * len(heads)
