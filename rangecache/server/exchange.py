@@ -95,8 +95,8 @@ class Exchange:
         parts: list[bytes | memoryview] = [head]
         try:
             parts += framer.parts(body)
-        except BodyMismatch:
-            self._abort(reply, 0)
+        except BodyMismatch as error:
+            self._abort(reply, 0, error)
             return True
         self._outbox.write_parts(parts, len(head) + framer.content_length)
         self._end(reply, framer.content_length)
@@ -109,7 +109,7 @@ class Exchange:
         head = port.printer.partial(reply, self._connection())
         data = b"".join((head, *body))
         if len(data) != len(head) + length:
-            self._abort(reply, 0)
+            self._abort(reply, 0, BodyMismatch(f"{len(data) - len(head)} bytes where {length} were announced"))
             return
         self._outbox.write(data)
         self.ended_s = port.now()
@@ -139,10 +139,11 @@ class Exchange:
         except asyncio.CancelledError:
             self._count(reply.status, reply.cache.outcome, sent, first_byte_s)
             raise
+        except RangecacheError as error:
+            self._abort(reply, sent, error, first_byte_s)
         except Exception as error:
-            if not isinstance(error, RangecacheError):
-                logger.exception("an answer failed after its head was sent")
-            self._abort(reply, sent, first_byte_s)
+            logger.exception("a body failed")
+            self._abort(reply, sent, error, first_byte_s)
         else:
             self._end(reply, sent, first_byte_s)
         finally:
@@ -229,7 +230,8 @@ class Exchange:
     def _end(self, reply: Reply, sent_bytes: int, first_byte_s: float | None = None) -> None:
         self._count(reply.status, reply.cache.outcome, sent_bytes, first_byte_s)
 
-    def _abort(self, reply: Reply, sent_bytes: int, first_byte_s: float | None = None) -> None:
+    def _abort(self, reply: Reply, sent_bytes: int, reason: Exception, first_byte_s: float | None = None) -> None:
+        logger.warning("an answer about %s/%s was cut: %s", reply.meta.ref.provider, reply.meta.ref.bucket, reason)
         self.after = After.ABORT
         self._count(reply.status, reply.cache.outcome, sent_bytes, first_byte_s)
 

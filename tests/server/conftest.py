@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+import uvloop
 
 from rangecache.errors import NotFound, RangecacheError
 from rangecache.model import ETag, ObjectMeta, ObjectRef
@@ -28,7 +29,18 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 BLOCK_BYTES = 16
+ON_BOTH_LOOPS = {"test_wire_framing.py", "test_wire_flow.py"}
 MODIFIED = datetime(2026, 11, 20, 23, 5, 0, tzinfo=UTC)
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Transports differ between event loops: what depends on them is tried on asyncio's own and on uvloop."""
+    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    if item.path.name in ON_BOTH_LOOPS:
+        factories["uvloop"] = uvloop.new_event_loop
+    return factories
 
 
 def make_meta(ref: ObjectRef, data: bytes, **changes: object) -> ObjectMeta:
