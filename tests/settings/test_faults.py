@@ -39,6 +39,12 @@ def test_faults_of_the_environment_name_the_variable(faults: Faults, variable: s
     assert found[0].startswith(f"{variable}: {says}")
 
 
+def test_what_is_written_over_is_not_blamed_on_the_file(faults: Faults) -> None:
+    found = faults("access:\n  allow:\n    - s3/a/**\n    - s3/b/**\n", {"RANGECACHE_ACCESS__ALLOW": "[s3/**, x]"})
+    assert len(found) == 1
+    assert found[0].startswith("RANGECACHE_ACCESS__ALLOW: access.allow[1]: x matches no object")
+
+
 def test_faults_of_flags_name_the_flag(faults: Faults) -> None:
     assert faults("cache: {memory: {size: 1GiB}}", None, {"--memory-size": "lots"}) == [
         "--memory-size: cache.memory.size: expected a size such as 256KiB, 64MiB or 10GiB, got lots"

@@ -49,6 +49,7 @@ MATCHES_NOT = [
     ("s3/*/public/**", "s3/a/b/public/x"),
     ("s3/data/a*a", "s3/data/a"),
     ("s3/data/ab*bc", "s3/data/abc"),
+    ("s3/data/a*bc*c", "s3/data/abc"),
     ("s3/data/*a*b*", "s3/data/xbxax"),
     ("s3/data/*.json", "s3/data/a.jsonl"),
     ("**/zarr.json", "s3/data/not-zarr.json"),
