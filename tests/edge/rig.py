@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rangecache.settings import Settings, TcpAddress
 from rangecache.testing.origin import Origin
 from rangecache.wiring.program import Program
-from tests.edge.client import Answer, Client, fetch
+from tests.edge.client import Answer, Client, CutShort, fetch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -77,6 +77,13 @@ class Rig:
     async def get(self, key: str, *fields: str, method: str = "GET") -> Answer:
         """One request on a connection of its own."""
         return await fetch(self.port, f"/web/b/{key}", *fields, method=method)
+
+    async def get_or_cut(self, key: str, *fields: str) -> Answer | CutShort:
+        """As `get`, with a cut as a result."""
+        try:
+            return await self.get(key, *fields)
+        except CutShort as cut:
+            return cut
 
     def asked(self, key: str | None = None) -> list[str | None]:
         """The ranges that the origin was asked for."""
