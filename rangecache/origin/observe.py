@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from rangecache.errors import BodyCut, GenerationGone, NotFound, OriginTimeout, RangecacheError, TransientError
@@ -115,7 +114,7 @@ class Observed:
                     yield result
                     return
                 body = _Counted(result, self._metrics.origin_bytes.cell(self._provider, purpose))
-                yield replace(result, chunks=body)
+                yield GetResult(result.meta, result.range, body)
         except BaseException as error:
             # What a caller raises inside the block is no fault of the origin: the body then says how far it came.
             if body is None and outcome == "error":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random as random_module
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from rangecache.errors import BudgetExhausted, StaleConnection, TransientError
@@ -86,7 +85,7 @@ class Retrying:
         try:
             result = await opening.open(ref, range=range, if_match=if_match, if_none_match=if_none_match)
             if isinstance(result, GetResult) and result.meta.validator:
-                result = replace(result, chunks=_Resumed(opening, result))
+                result = GetResult(result.meta, result.range, _Resumed(opening, result))
             yield result
         finally:
             await opening.aclose()

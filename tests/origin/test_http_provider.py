@@ -362,6 +362,14 @@ async def test_redirects_out_of_the_base_address_are_refused(
     assert len(origin.requests) == 1
 
 
+async def test_a_redirect_with_a_user_name_in_it_is_refused(store: WebStore, origin: Origin):
+    origin.put("moved", BODY)
+    origin.fail("object", Redirect(f"{origin.url.replace('://', '://user:password@')}moved"))
+    with pytest.raises(InvalidAnswer):
+        await read(store, REF)
+    assert len(origin.requests) == 1
+
+
 async def test_a_redirect_of_a_pinned_request_stays_pinned(store: WebStore, origin: Origin):
     meta = await meta_of(store, REF)
     origin.put("moved", BODY, etag='"v1"')

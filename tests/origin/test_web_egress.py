@@ -14,6 +14,7 @@ from rangecache.errors import ConfigurationError, InvalidAnswer, OriginTimeout, 
 from rangecache.origin.providers.http import HttpDialect
 from rangecache.origin.session import WebSession
 from rangecache.origin.web import MinRate, WebStore
+from rangecache.testing.faults import Redirect
 
 from .certificates import Authority
 from .conftest import BODY, REF
@@ -21,7 +22,7 @@ from .reading import read
 from .relay import forward_proxy, tls_front
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from rangecache.testing.clock import ManualClock
@@ -49,9 +50,10 @@ async def reaching(
     proxy: str | None = None,
     ca_file: Path | None = None,
     connect_timeout_s: float = 5,
+    redirect_hosts: Sequence[str] = (),
 ) -> AsyncIterator[WebStore]:
     dialect = HttpDialect()
-    dialect.add_bucket("bucket", url)
+    dialect.add_bucket("bucket", url, redirect_hosts)
     session = WebSession(connect_timeout_s=connect_timeout_s, proxy=proxy, ca_file=ca_file)
     try:
         yield WebStore(session, dialect, clock=clock, first_byte_timeout_s=30, min_rate=MinRate(1, 10))
@@ -92,6 +94,20 @@ async def test_a_certificate_for_another_name_is_refused(
                 with pytest.raises(InvalidAnswer):
                     await read(store, REF)
     assert len(origin.requests) == 0
+
+
+async def test_a_redirect_never_leads_from_tls_to_plain_http(origin: Origin, clock: ManualClock, authority: Authority):
+    origin.fail("object", Redirect(f"{origin.url}object"))
+    allowed = origin.url.removeprefix("http://").rstrip("/")
+    async with (
+        tls_front(port_of(origin), authority.server("DNS:localhost")) as front,
+        reaching(
+            f"https://localhost:{front.port}/", clock, ca_file=authority.ca_file, redirect_hosts=[allowed]
+        ) as store,
+    ):
+        with pytest.raises(InvalidAnswer, match="redirect"):
+            await read(store, REF)
+    assert len(origin.requests) == 1
 
 
 async def test_plain_http_where_tls_was_asked_for_is_refused(clock: ManualClock):

@@ -112,6 +112,12 @@ ROWS = [
     same("F16 length and chunked", LengthAndChunked(), gives=InvalidAnswer),
     same("F16 two lengths", TwoLengths(), gives=InvalidAnswer),
     same("Content-Length is not that of Content-Range", ContentRange("bytes 16-30/100"), gives=InvalidAnswer),
+    same(
+        "Content-Length is less than its Content-Range",
+        OtherRange(16, 21),
+        ContentRange("bytes 16-31/100"),
+        gives=InvalidAnswer,
+    ),
     row("F17 another coding", ContentEncoding("gzip"), unpinned=RIGHT, pinned=InvalidAnswer),
     row("F19 weak tag", WeakETag(), NoETag(), unpinned=RIGHT, pinned=GenerationGone),
     row("F19 no validator", NoValidators(), unpinned=RIGHT, pinned=GenerationGone),
