@@ -18,6 +18,7 @@ from rangecache.origin.providers import open_file
 from rangecache.origin.providers.file import FileStore
 from rangecache.origin.providers.open_file import OpenFile, Stat
 from rangecache.ranges import ByteRange
+from rangecache.testing.clock import ManualClock
 from rangecache.testing.suites import STORE_CHECKS, content, read
 
 if TYPE_CHECKING:
@@ -175,6 +176,31 @@ async def test_pipes_sockets_and_devices_are_not_there_and_do_not_block(subject:
         for key in ("pipe", "socket", "null"):
             with pytest.raises(NotFound):
                 await asyncio.wait_for(read(subject.store, ref(key)), 5)
+
+
+@pytest.mark.parametrize("instead", ["link", "pipe"])
+async def test_what_takes_the_place_of_a_file_just_before_it_is_opened_is_refused(
+    instead: str, subject: FileSubject, secret: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = subject.root / "x"
+    path.write_bytes(b"inside")
+    before = descriptors()
+    look = os.stat
+
+    def look_and_exchange(name, **options):
+        found = look(name, **options)
+        path.unlink()
+        if instead == "link":
+            path.symlink_to(secret)
+        else:
+            os.mkfifo(path)
+        return found
+
+    monkeypatch.setattr(open_file.os, "stat", look_and_exchange)
+    with pytest.raises(NotFound):
+        await asyncio.wait_for(read(subject.store, ref("x")), 5)
+    monkeypatch.undo()
+    assert descriptors() == before
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -410,6 +436,25 @@ async def test_a_cancelled_open_closes_what_it_opened(subject: FileSubject, monk
     assert await asyncio.to_thread(closed.wait, 10)
     await asyncio.to_thread(subject.store._workers.shutdown)
     assert descriptors() == before
+
+
+async def test_who_gives_up_while_a_fresh_file_settles_leaves_nothing_open(subject: FileSubject) -> None:
+    class StandingClock(ManualClock):
+        def wall(self) -> float:
+            return os.stat(subject.root / "a").st_ctime_ns / 1e9
+
+    await subject.put("a", b"x")
+    clock = StandingClock()
+    store = FileStore({"demo": subject.root}, clock=clock)
+    before = descriptors()
+    reading = asyncio.create_task(read(store, ref("a")))
+    await clock.wait_for_sleepers()
+    assert descriptors() == before + 1
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert descriptors() == before
+    await store.aclose()
 
 
 def test_a_descriptor_is_closed_once(tmp_path: Path) -> None:

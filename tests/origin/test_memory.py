@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from rangecache.errors import NotFound, Unavailable
+from rangecache.errors import GenerationGone, NotFound, Unavailable
 from rangecache.model import ETag, ObjectRef
 from rangecache.origin.base import GetResult
 from rangecache.origin.memory import MemoryRequest, MemoryStore
@@ -98,6 +98,14 @@ async def test_a_weak_tag_leaves_an_object_without_a_generation() -> None:
     store = MemoryStore()
     meta = store.put(REF, b"data", e_tag=ETag("v1", weak=True))
     assert (meta.generation, meta.validator, str(meta.e_tag)) == ("", "", 'W/"v1"')
+
+
+async def test_what_nothing_identifies_is_never_unchanged_and_cannot_be_pinned() -> None:
+    store = MemoryStore()
+    meta = store.put(REF, b"data", e_tag=ETag("v1", weak=True))
+    assert await store.head(REF, if_none_match=meta) == meta
+    with pytest.raises(GenerationGone):
+        await read(store, REF, if_match=meta)
 
 
 async def test_an_origin_that_ignores_ranges_sends_everything() -> None:

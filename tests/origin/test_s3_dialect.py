@@ -21,6 +21,7 @@ from rangecache.errors import (
     Unauthenticated,
 )
 from rangecache.model import ETag, ObjectMeta, ObjectRef
+from rangecache.origin.dialect import Answer
 from rangecache.origin.providers.s3 import BUCKETS_REMEMBERED, UNSIGNED_S, S3Bucket, S3Dialect
 from rangecache.origin.providers.s3_credentials import Anonymous, S3Credentials, StaticCredentials
 from rangecache.origin.providers.s3_signing import sign
@@ -238,10 +239,15 @@ async def test_a_final_answer_is_final_whatever_region_it_names(status: int, con
     assert len(origin.requests) == 1
 
 
+async def test_a_refusal_in_the_right_region_is_not_repeated(connect, origin: Origin) -> None:
+    origin.fail("data/k", Status(403, {"x-amz-bucket-region": "us-east-1"}, xml("AccessDenied")), times=None)
+    with pytest.raises(PermissionDenied):
+        await read(connect(), REF)
+    assert len(origin.requests) == 1
+
+
 async def test_an_evil_region_is_not_put_into_an_address(clock) -> None:
     dialect = S3Dialect(credentials=Anonymous(), clock=clock)
-    from rangecache.origin.dialect import Answer
-
     assert not await dialect.mend(Answer(301, {"x-amz-bucket-region": "x.evil.org/"}), REF)
     assert (await dialect.target("GET", REF, {})).url.host == "data.s3.us-east-1.amazonaws.com"
     assert await dialect.mend(Answer(301, {"x-amz-bucket-region": "eu-west-3"}), REF)
@@ -250,8 +256,6 @@ async def test_an_evil_region_is_not_put_into_an_address(clock) -> None:
 
 async def test_the_memory_of_regions_is_bounded(clock) -> None:
     dialect = S3Dialect(credentials=Anonymous(), clock=clock)
-    from rangecache.origin.dialect import Answer
-
     for number in range(BUCKETS_REMEMBERED + 10):
         await dialect.mend(Answer(301, {"x-amz-bucket-region": "eu-west-3"}), ObjectRef("s3", f"b-{number}", "k"))
     assert len(dialect._learned._values) == BUCKETS_REMEMBERED
@@ -348,6 +352,26 @@ async def test_keys_that_were_given_are_never_left_out(connect, origin: Origin) 
     with pytest.raises(Unauthenticated, match=r"the static keys of the configuration.*ExpiredToken"):
         await read(connect(), REF)
     assert [unsigned(each) for each in origin.requests] == [False]
+
+
+async def test_an_unsigned_request_that_is_rejected_too_is_the_last(connect, origin: Origin) -> None:
+    origin.fail("data/k", EXPIRED, times=None)
+    credentials = Renewable(KEYS)
+    store = connect(credentials)
+    for _ in range(2):
+        with pytest.raises(Unauthenticated):
+            await read(store, REF)
+    assert [unsigned(each) for each in origin.requests] == [False, True, True]
+    assert credentials.renewals == 1
+
+
+async def test_an_anonymous_bucket_is_never_signed_for_nor_its_credentials_renewed(connect, origin: Origin) -> None:
+    origin.fail("data/k", EXPIRED, times=None)
+    credentials = Renewable(KEYS, later=NEWER)
+    with pytest.raises(Unauthenticated, match="anonymous"):
+        await read(connect(credentials, buckets={"data": S3Bucket("data", anonymous=True)}), REF)
+    assert [unsigned(each) for each in origin.requests] == [True]
+    assert credentials.renewals == 0
 
 
 async def test_refused_access_is_no_reason_to_go_unsigned(connect, origin: Origin) -> None:

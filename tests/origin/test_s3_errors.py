@@ -137,6 +137,8 @@ BOMB = b'<!DOCTYPE x [<!ENTITY a "SlowDown"><!ENTITY b "&a;&a;">]><Error><Code>&
         (b"<Error><Code>" + b"A" * 65 + b"</Code></Error>", ""),
         (b"<Error><Code>\xff</Code></Error>", ""),
         (b"<Error><Details><Code>SlowDown</Code></Details></Error>", ""),
+        (b"<Error><Code><b>SlowDown</b></Code></Error>", ""),
+        (b"<?xml version='1.0' encoding='no-such-coding'?><Error><Code>SlowDown</Code></Error>", "SlowDown"),
         (b"<Errors><Code>SlowDown</Code></Errors>", ""),
         (b"<a>" * 20_000, ""),
     ],
