@@ -43,7 +43,7 @@ types: $(VENV)/dev
 	@$(BIN)/mypy --no-error-summary
 
 layers: $(VENV)/dev
-	@$(BIN)/lint-imports --no-timing > $(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }
+	@$(BIN)/lint-imports --no-logo > $(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }
 
 unit: $(VENV)/dev
 	@$(BIN)/pytest --numprocesses 2 --dist worksteal -m "not prove"

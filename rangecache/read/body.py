@@ -63,6 +63,7 @@ class BodyReader:
         has changed is found out (`GenerationGone`) while nothing has been sent. Close it if it is not read to its end.
         """
         known, block_bytes = self._known, self._known.block_bytes
+        served = False
         try:
             await self._prime()
             yield PRIMED
@@ -78,10 +79,12 @@ class BodyReader:
                     piece, source = await self._piece(position, wanted.end)
                     position += len(piece)
                     self._served.cell(known.meta.ref.provider, source).value += len(piece)
+                    # Whoever was given the last piece need not come back for more.
+                    served = wanted is self._ranges[-1] and position >= wanted.end
                     yield piece
         finally:
             for run in self._attached:
-                self._fetcher.detach(run)
+                self._fetcher.detach(run, satisfied=served)
             self._attached.clear()
 
     def _blocks(self) -> Iterator[int]:
@@ -152,7 +155,7 @@ class BodyReader:
             return
         for run in [run for run in self._attached if run.end <= position]:
             self._attached.remove(run)
-            self._fetcher.detach(run)
+            self._fetcher.detach(run, satisfied=True)
 
     async def _piece(self, position: int, end: int) -> tuple[memoryview, str]:
         """The next bytes, at most to the end of their block, and where they were found."""

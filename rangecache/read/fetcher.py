@@ -8,8 +8,9 @@ tiers and the claim nothing can change; but between the reader's own look and hi
 
 so the claim looks at the memory tier once more.
 
-A run belongs to the cache. Readers come and go; if the last one goes while more than `ABANDON_BYTES` and half of the
-run is still to come, the run is cancelled and its connection closed. Otherwise it lands, for the next reader.
+A run belongs to the cache. Readers come and go; if the last one goes away before he was served, while more than
+`ABANDON_BYTES` and half of the run is still to come, the run is cancelled and its connection closed. Otherwise it
+lands, for the next reader: most readers want less than a block, and have it long before the block is here.
 
 The bytes of runs are bounded by `room`. It is taken after the origin has answered and before its body is read, always
 in the order connection, then room: whoever holds room has his connection, so the two cannot wait for each other. A run
@@ -126,14 +127,14 @@ class Fetcher:
         """One more reader wants this run."""
         run.readers += 1
 
-    def detach(self, run: Run) -> None:
-        """One reader less. The last one's leaving may end the run."""
+    def detach(self, run: Run, *, satisfied: bool) -> None:
+        """One reader less. If the last one leaves without having got what he came for, that may end the run."""
         run.readers -= 1
         if run.readers:
             return
         if run.done:
             self._give_up(run)
-        elif run.missing > max(ABANDON_BYTES, run.length // 2) and run.task is not None:
+        elif not satisfied and run.missing > max(ABANDON_BYTES, run.length // 2) and run.task is not None:
             self._unregister(run)  # at once: nobody may join a run that is on its way out
             run.task.cancel()
 

@@ -223,17 +223,17 @@ class RangeReader:
 
     def _status(self, current: Current, presence: Presence | None) -> CacheStatus:
         """Say how the answer came about (RFC 9211)."""
-        opened = current.opened
-        if current.stale:
+        opened, missing = current.opened, presence is not None and presence.missing > 0
+        if current.stale and not missing:
             ttl_s = int(current.known.fresh_until - self._clock.monotonic()) - 1
             return CacheStatus("stale", hit=True, ttl_s=ttl_s)
-        if opened is not None and opened.status == 304 and (presence is None or not presence.missing):
+        if opened is not None and opened.status == 304 and not missing:
             return CacheStatus("revalidated", fwd="stale", fwd_status=304, collapsed=not current.first)
         if opened is not None and opened.status != 304:
             return CacheStatus(
                 "miss", fwd="uri-miss", fwd_status=opened.status, stored=True, collapsed=not current.first
             )
-        if presence is None or not presence.missing:
+        if presence is None or not missing:
             return HIT_DISK if presence is not None and presence.disk else HIT_MEMORY
         some = presence.memory or presence.disk
         return CacheStatus(

@@ -141,5 +141,5 @@ def namespace(provider: Provider) -> Namespace:
     """Which bucket names a client may ask for: any valid one of S3, the configured ones elsewhere."""
     if isinstance(provider, S3Provider):
         aliases = frozenset(provider.buckets)
-        return Namespace(lambda bucket: bucket in aliases or bucket_fault(bucket) is None, "versionId")
+        return Namespace(lambda bucket: bucket in aliases or not bucket_fault(bucket), "versionId")
     return Namespace(frozenset(provider.buckets).__contains__, key_bytes_max=KEY_BYTES_MAX)

@@ -19,6 +19,7 @@ from rangecache.blocks.memory import MemoryTier
 from rangecache.blocks.tiers import Tiers
 from rangecache.patterns import PatternSet, first_match
 from rangecache.read.catalog import Catalog
+from rangecache.read.catalog_store import DiskCatalogStore
 from rangecache.read.fetcher import Fetcher
 from rangecache.read.opening import Opener
 from rangecache.read.reader import RangeReader
@@ -64,6 +65,7 @@ class Program:
         self.disk = _disk_tier(settings, clock)
         memory = MemoryTier(settings.cache.memory.size)
         self.tiers = Tiers([memory] if self.disk is None else [memory, self.disk])
+        self.records = None if self.disk is None else _catalog_store(self.disk, clock)
         self.catalog = self._make_catalog()
         self.reader = self._make_reader()
         self.port = self._make_port()
@@ -90,6 +92,7 @@ class Program:
             rule,
             block_bytes=self.settings.cache.block_size,
             negative_ttl_s=self.settings.defaults.negative_ttl,
+            store=self.records,
         )
 
     def _make_reader(self) -> RangeReader:
@@ -190,6 +193,8 @@ class Program:
         self.state.drain()
         await self.listener.drain()
         await self.background.aclose()
+        if self.records is not None:
+            await self.records.aclose()  # before the tier that gives the directory to whoever wants it next
         await self.tiers.aclose()
         await self.origins.aclose()
         await self.admin.aclose()
@@ -204,6 +209,10 @@ def _disk_tier(settings: Settings, clock: Clock) -> DiskTier | None:
     path = Path(disk.path).expanduser()
     min_free = _auto_min_free(path) if disk.min_free == "auto" else disk.min_free
     return DiskTier(path, disk.size, min_free, clock)
+
+
+def _catalog_store(disk: DiskTier, clock: Clock) -> DiskCatalogStore:
+    return DiskCatalogStore(disk.directory, lambda: disk.owned, clock)
 
 
 def _auto_min_free(path: Path) -> int:

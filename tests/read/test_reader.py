@@ -196,6 +196,30 @@ async def test_when_all_leave_before_the_head_the_request_is_cancelled(cache: Ca
     assert await cache.read("bytes=0-99") == DATA[:100]
 
 
+async def test_a_large_run_lands_after_its_reader_has_been_served(make_cache: type[Cache]) -> None:
+    cache = make_cache(run_blocks=40)
+    data = stamped("k", 1, 40 * BLOCK)
+    cache.origin.put(REF, data)
+    gate = asyncio.Event()
+
+    async def hold(request: MemoryRequest, offset: int) -> None:
+        if offset >= 1024:
+            await gate.wait()
+
+    cache.origin.before_chunk = hold
+    reply = await cache.open(f"bytes=0-{40 * BLOCK - 1}")
+    assert len(await anext(reply.body)) == 1024
+    known = cache.catalog.peek(REF)
+    assert known is not None
+    (run,) = cache.fetcher.claim(known, range(40), "demand")
+    cache.fetcher.attach(run)
+    await reply.body.aclose()
+    cache.fetcher.detach(run, satisfied=True)
+    gate.set()
+    assert await cache.read() == data
+    assert cache.origin.request_count == 1
+
+
 @pytest.mark.parametrize(("read_blocks", "lands"), [(4, False), (28, True)])
 async def test_what_nobody_wants_any_more_is_stopped_unless_most_of_it_is_here(
     make_cache: type[Cache], read_blocks: int, lands: bool
@@ -266,7 +290,7 @@ async def test_a_reader_who_leaves_in_the_very_moment_of_his_claim_leaves_nothin
     assert isinstance(reply.body, list)
     (run,) = cache.fetcher.claim(known, range(2, 8), "demand")
     cache.fetcher.attach(run)
-    cache.fetcher.detach(run)
+    cache.fetcher.detach(run, satisfied=False)
     for _ in range(5):
         await asyncio.sleep(0)
     assert run.done
@@ -384,6 +408,16 @@ async def test_stale_bytes_are_served_while_the_origin_fails_if_that_is_allowed(
     await cache.clock.advance(3600)
     with pytest.raises(Unavailable):
         await cache.read("bytes=0-9")
+
+
+async def test_stale_metadata_with_missing_bytes_is_not_called_a_hit(make_cache: type[Cache]) -> None:
+    cache = make_cache(stale_while_revalidate_s=10)
+    cache.origin.put(REF, DATA)
+    await cache.read("bytes=0-9")
+    await cache.clock.advance(65)
+    reply = await cache.open(f"bytes={5 * BLOCK}-{5 * BLOCK + 9}")
+    assert (reply.cache.outcome, reply.cache.hit, reply.cache.fwd) == ("miss", False, "uri-miss")
+    assert await drain(reply) == DATA[5 * BLOCK : 5 * BLOCK + 10]
 
 
 async def test_while_revalidating_nobody_waits(make_cache: type[Cache]) -> None:
