@@ -49,6 +49,13 @@ class GetResult:
 class ObjectStore(Protocol):
     """Reads objects. Methods raise errors of `rangecache.errors` and nothing else (`CancelledError` apart)."""
 
+    def source(self, ref: ObjectRef) -> str:
+        """What `ObjectMeta.source` of this object's versions is, as things are configured now.
+
+        What was cached under the same name from somewhere else is told apart by it.
+        """
+        ...
+
     async def head(
         self, ref: ObjectRef, *, if_none_match: ObjectMeta | None = None, purpose: Purpose = "demand"
     ) -> ObjectMeta | NotModified:

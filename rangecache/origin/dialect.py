@@ -27,8 +27,6 @@ class Target:
     """Built with `encoded=True`: the path goes out exactly as it stands."""
     headers: Mapping[str, str]
     """All request headers, authorisation included."""
-    source: str = ""
-    """Names the endpoint where buckets have endpoints of their own; empty for the dialect's `source`. No secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +43,9 @@ class Answer:
 class Dialect(Protocol):
     """One provider's way of speaking HTTP."""
 
-    source: str
-    """Names the endpoint in every generation (`ObjectMeta.source`)."""
+    def source(self, ref: ObjectRef) -> str:
+        """Names where the object's bucket really is, for every generation (`ObjectMeta.source`). No secrets."""
+        ...
 
     async def target(self, method: str, ref: ObjectRef, headers: Mapping[str, str]) -> Target:
         """Address and sign a request that will carry `headers` (Range, If-Match, …)."""

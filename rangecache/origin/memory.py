@@ -111,6 +111,10 @@ class MemoryStore:
         """Remove an object, if it is there."""
         self._objects.pop(ref, None)
 
+    def source(self, ref: ObjectRef) -> str:
+        """As `ObjectStore.source`: the same for all objects."""
+        return self._source
+
     async def head(
         self, ref: ObjectRef, *, if_none_match: ObjectMeta | None = None, purpose: Purpose = "demand"
     ) -> ObjectMeta | NotModified:

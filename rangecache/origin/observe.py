@@ -75,6 +75,10 @@ class Observed:
         self._provider = provider
         self._duration = metrics.origin_request_duration.cell(provider)
 
+    def source(self, ref: ObjectRef) -> str:
+        """As the store's."""
+        return self._store.source(ref)
+
     async def head(
         self, ref: ObjectRef, *, if_none_match: ObjectMeta | None = None, purpose: Purpose = "demand"
     ) -> ObjectMeta | NotModified:

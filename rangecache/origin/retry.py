@@ -59,6 +59,10 @@ class Retrying:
         self._deadline_s = deadline_s
         self._random = random
 
+    def source(self, ref: ObjectRef) -> str:
+        """As the store's."""
+        return self._store.source(ref)
+
     async def head(
         self, ref: ObjectRef, *, if_none_match: ObjectMeta | None = None, purpose: Purpose = "demand"
     ) -> ObjectMeta | NotModified:

@@ -79,19 +79,23 @@ class WebStore:
         self._min_rate = min_rate
         self._on_detour = on_detour
 
+    def source(self, ref: ObjectRef) -> str:
+        """See `ObjectStore.source`."""
+        return self._dialect.source(ref)
+
     async def head(
         self, ref: ObjectRef, *, if_none_match: ObjectMeta | None = None, purpose: Purpose = "demand"
     ) -> ObjectMeta | NotModified:
         """Metadata by a HEAD request."""
         asked = Asked(ref, if_none_match=if_none_match)
-        wire, source = await self._exchange("HEAD", asked, purpose)
+        wire = await self._exchange("HEAD", asked, purpose)
         try:
             headers = answers.end_to_end(wire.headers)
             if wire.status == 304:
                 return NotModified(headers)
             if wire.status != 200:
                 raise InvalidAnswer(f"the origin answered a HEAD with the unexpected status {wire.status}")
-            return self._meta(asked, wire, headers, answers.whole_size(wire.headers, asked), source)
+            return self._meta(asked, wire, headers, answers.whole_size(wire.headers, asked))
         finally:
             wire.close()
 
@@ -109,14 +113,14 @@ class WebStore:
         if if_match is not None and not if_match.validator:
             raise GenerationGone(f"the version of {ref} that was read first has no validator to ask for it by")
         asked = Asked(ref, range, if_match, if_none_match)
-        wire, source = await self._exchange("GET", asked, purpose)
+        wire = await self._exchange("GET", asked, purpose)
         body: Body | None = None
         try:
             headers = answers.end_to_end(wire.headers)
             if wire.status == 304:
                 yield NotModified(headers)
                 return
-            meta, extent = self._checked(asked, wire, headers, source)
+            meta, extent = self._checked(asked, wire, headers)
             body = Body(wire, extent, self._clock, self._min_rate)
             yield GetResult(meta, extent.promised, body)
         finally:
@@ -129,9 +133,7 @@ class WebStore:
 
     # --- one answer -----------------------------------------------------------------------------------------------
 
-    def _checked(
-        self, asked: Asked, wire: WireAnswer, headers: Mapping[str, str], source: str
-    ) -> tuple[ObjectMeta, Extent]:
+    def _checked(self, asked: Asked, wire: WireAnswer, headers: Mapping[str, str]) -> tuple[ObjectMeta, Extent]:
         """What a 200 or a 206 is about and which bytes it carries; raises if it is not what was asked for."""
         carried: ByteRange | None = None
         if wire.status == 206:
@@ -140,7 +142,7 @@ class WebStore:
             carried, size = answers.part_of(wire.headers, asked)
         else:
             size = answers.whole_size(wire.headers, asked)
-        meta = self._meta(asked, wire, headers, size, source)
+        meta = self._meta(asked, wire, headers, size)
         if asked.if_match is not None:
             answers.check_pin(meta, asked.if_match)
         if carried is None or asked.range is None:
@@ -148,23 +150,23 @@ class WebStore:
             return meta, Extent(whole, whole)
         return meta, answers.extent(carried, asked.range, size)
 
-    def _meta(self, asked: Asked, wire: WireAnswer, headers: Mapping[str, str], size: int, source: str) -> ObjectMeta:
+    def _meta(self, asked: Asked, wire: WireAnswer, headers: Mapping[str, str], size: int) -> ObjectMeta:
         validator = self._dialect.validator(wire.headers, answers.read_etag(headers))
-        return answers.read_meta(asked, headers, size, validator=validator, source=source)
+        return answers.read_meta(asked, headers, size, validator=validator, source=self.source(asked.ref))
 
     # --- one exchange ---------------------------------------------------------------------------------------------
 
-    async def _exchange(self, method: str, asked: Asked, purpose: Purpose) -> tuple[WireAnswer, str]:
-        """Send until an answer is final: 200, 206 or a 304 that was asked for. Also says which source gave it."""
+    async def _exchange(self, method: str, asked: Asked, purpose: Purpose) -> WireAnswer:
+        """Send until an answer is final: 200, 206 or a 304 that was asked for."""
         target, own = await self._address(method, asked)
         mended, redirects = False, 0
         while True:
             wire = await self._send(method, target, asked.ref)
             if wire.status in (200, 206):
-                return wire, target.source or self._dialect.source
+                return wire
             if wire.status == 304 and asked.if_none_match is not None:
                 if not answers.contradicts(wire.headers, asked.if_none_match):
-                    return wire, target.source or self._dialect.source
+                    return wire
                 # It confirms a version that is not ours. Ask for the object without the condition.
                 wire.close()
                 asked = replace(asked, if_none_match=None)

@@ -48,6 +48,10 @@ class Origins:
             self.stores[name] = self._store(name, provider)
             self.namespaces[name] = namespace(provider)
 
+    def source(self, ref: ObjectRef) -> str:
+        """Where the object really is, as things are configured now."""
+        return self.stores[ref.provider].source(ref)
+
     def passes_all_headers(self, ref: ObjectRef) -> bool:
         """Whether every end-to-end header of the origin is shown to clients (`response_headers: all`)."""
         provider = self._settings.providers[ref.provider]

@@ -93,6 +93,7 @@ class Program:
             block_bytes=self.settings.cache.block_size,
             negative_ttl_s=self.settings.defaults.negative_ttl,
             store=self.records,
+            source=self.origins.source,
         )
 
     def _make_reader(self) -> RangeReader:

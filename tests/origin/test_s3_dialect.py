@@ -51,6 +51,10 @@ class Renewable:
         self.may_go_unsigned = True
         self.renewals = 0
 
+    @property
+    def signs(self) -> bool:
+        return self.current is not None
+
     async def get(self) -> S3Credentials | None:
         return self.current
 
@@ -425,5 +429,5 @@ async def test_a_missing_object_is_not_found_and_a_pinned_one_gone(connect, orig
 
 def test_nothing_shows_the_secrets(clock) -> None:
     dialect = S3Dialect(credentials=StaticCredentials(KEYS), clock=clock, endpoint="https://s3.example.org/")
-    assert repr(dialect) == "<S3Dialect s3 https://s3.example.org>"
+    assert repr(dialect) == "<S3Dialect https://s3.example.org>"
     assert "canary" not in repr(vars(dialect))

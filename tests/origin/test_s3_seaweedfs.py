@@ -73,7 +73,7 @@ async def test_the_metadata_is_that_of_the_writer(seaweedfs: SeaweedFS, store: W
     assert isinstance(meta, ObjectMeta)
     assert (str(meta.e_tag), meta.validator) == (tag, f"etag {tag}")
     assert (meta.size, meta.content_encoding, meta.headers["content-type"]) == (6, "gzip", "image/tiff")
-    assert meta.source == f"s3 {seaweedfs.tap.endpoint}"
+    assert meta.source == f"s3 {seaweedfs.tap.endpoint} {PRIVATE}"
     assert meta.last_modified is not None
 
 

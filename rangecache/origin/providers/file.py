@@ -62,6 +62,10 @@ class FileStore:
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="file-origin")
         self._types = mimetypes.MimeTypes()
 
+    def source(self, ref: ObjectRef) -> str:
+        """The bucket's folder. Raises `UnknownName`."""
+        return f"file {self._root(ref)}"
+
     async def head(
         self, ref: ObjectRef, *, if_none_match: ObjectMeta | None = None, purpose: Purpose = "demand"
     ) -> ObjectMeta | NotModified:
@@ -101,20 +105,23 @@ class FileStore:
         self._workers.shutdown(wait=False)
 
     async def _open(self, ref: ObjectRef) -> tuple[OpenFile, ObjectMeta]:
-        root = self._roots.get(ref.bucket)
-        if root is None:
-            raise UnknownName(f"{ref.provider} has no bucket {ref.bucket}; add it to the configuration")
-        opening = self._workers.submit(open_below, root, ref)
+        opening = self._workers.submit(open_below, self._root(ref), ref)
         try:
             file = await asyncio.wrap_future(opening)
         except asyncio.CancelledError:
             opening.add_done_callback(_close_unwanted)
             raise
         try:
-            return file, self._meta(ref, root, file, settled=await self._settle(file))
+            return file, self._meta(ref, file, settled=await self._settle(file))
         except BaseException:
             self._release(file)
             raise
+
+    def _root(self, ref: ObjectRef) -> Path:
+        root = self._roots.get(ref.bucket)
+        if root is None:
+            raise UnknownName(f"{ref.provider} has no bucket {ref.bucket}; add it to the configuration")
+        return root
 
     async def _settle(self, file: OpenFile) -> bool:
         """Wait until the file's stamp can be told from that of any later change. False if it is changing all the time:
@@ -128,7 +135,7 @@ class FileStore:
             await self._in_worker(file.look_again)
         return False
 
-    def _meta(self, ref: ObjectRef, root: Path, file: OpenFile, *, settled: bool) -> ObjectMeta:
+    def _meta(self, ref: ObjectRef, file: OpenFile, *, settled: bool) -> ObjectMeta:
         at = file.stat
         return ObjectMeta(
             ref=ref,
@@ -136,7 +143,7 @@ class FileStore:
             e_tag=ETag(at.tag(), weak=not settled),
             last_modified=_date(at),
             validator=f"stat {at.tag()}" if settled else "",
-            source=f"file {root}",
+            source=self.source(ref),
             headers={"content-type": self._content_type(ref.key)},
         )
 

@@ -44,8 +44,6 @@ class _Base:
 class HttpDialect:
     """Plain HTTP. Strong ETags pin by If-Match, strong Last-Modified dates by If-Unmodified-Since."""
 
-    source = "http"
-
     def __init__(self) -> None:
         self._bases: dict[str, _Base] = {}
 
@@ -73,6 +71,10 @@ class HttpDialect:
         hosts = frozenset(host.lower() for host in redirect_hosts)
         self._bases[alias] = _Base(base, prefix, hosts, source)
 
+    def source(self, ref: ObjectRef) -> str:
+        """The base address without its query."""
+        return self._base(ref).source
+
     async def target(self, method: str, ref: ObjectRef, headers: Mapping[str, str]) -> Target:
         """The object's address. Raises `UnknownName`, and `BadRequest` for a key with a dot segment.
 
@@ -84,7 +86,7 @@ class HttpDialect:
             raise BadRequest("a web server has no object with a . or .. in its path; remove it from the address")
         path = base.prefix + quote(ref.key, safe=_UNRESERVED)
         query = f"?{base.url.raw_query_string}" if base.url.raw_query_string else ""
-        return Target(URL(f"{base.url.origin()}{path}{query}", encoded=True), headers, base.source)
+        return Target(URL(f"{base.url.origin()}{path}{query}", encoded=True), headers)
 
     def pin(self, meta: ObjectMeta) -> Mapping[str, str]:
         """If-Match or If-Unmodified-Since, whichever the validator is."""

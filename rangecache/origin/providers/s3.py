@@ -16,6 +16,7 @@ from rangecache.errors import BadRequest, ConfigurationError, Unauthenticated
 from rangecache.origin.dialect import Target
 from rangecache.origin.providers import s3_errors
 from rangecache.origin.providers.s3_address import Endpoint, bucket_fault, has_dot_segment
+from rangecache.origin.providers.s3_credentials import Anonymous
 from rangecache.origin.providers.s3_signing import sign
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ UNSIGNED_S: Final = 60.0
 # The statuses by which a region says that the bucket is in another one. Not 404, 429 or 5xx: those are final, whatever
 # region they name, and repeating them here would be outside every budget.
 _MISROUTED: Final = frozenset({301, 302, 307, 308, 400, 403})
+
+_ANONYMOUS: Final = Anonymous()
 
 _V = TypeVar("_V")
 
@@ -79,7 +82,6 @@ class S3Dialect:
         buckets: Mapping[str, S3Bucket] | None = None,
     ) -> None:
         self._endpoint = Endpoint.parse(endpoint)
-        self.source = self._endpoint.source
         self._credentials = credentials
         self._clock = clock
         self._region = region
@@ -89,6 +91,10 @@ class S3Dialect:
         for alias, each in self._buckets.items():
             if fault := bucket_fault(each.bucket):
                 raise ConfigurationError(f"bucket {alias}: the name {each.bucket!r} {fault}")
+
+    def source(self, ref: ObjectRef) -> str:
+        """The service and the bucket's own name, whatever alias it is asked for by."""
+        return self._endpoint.source(self._options(ref).bucket)
 
     async def target(self, method: str, ref: ObjectRef, headers: Mapping[str, str]) -> Target:
         """Address and sign. Raises `BadRequest` for a name that cannot exist and `Unauthenticated` without credentials
@@ -126,8 +132,9 @@ class S3Dialect:
                 f"S3 no longer accepts {self._credentials.describe()}, and the bucket {ref.provider}/{ref.bucket}"
                 f" cannot be read without; renew them, for instance with aws sso login ({answer.status} {code})"
             )
-        tried = "requests without credentials (anonymous)" if options.anonymous else self._credentials.describe()
-        return s3_errors.explain(answer, ref, tried=tried, region=self._region_of(options))
+        source = _ANONYMOUS if options.anonymous else self._credentials
+        sent = s3_errors.Sent(source.describe(), signed=source.signs, region=self._region_of(options))
+        return s3_errors.explain(answer, ref, sent)
 
     async def mend(self, answer: Answer, ref: ObjectRef) -> bool:
         """Learn the bucket's region; renew rejected credentials, or go on without them."""
@@ -148,8 +155,12 @@ class S3Dialect:
         """Only to the same bucket at the same service: AWS redirects requests for new buckets for some hours (307)."""
         return self._endpoint.is_inside(to, self._options(ref).bucket)
 
+    async def aclose(self) -> None:
+        """Give up on credentials that are being fetched."""
+        await self._credentials.aclose()
+
     def __repr__(self) -> str:
-        return f"<S3Dialect {self.source}>"
+        return f"<S3Dialect {self._endpoint.base or 'aws'}>"
 
     # --- what is known about a bucket -----------------------------------------------------------------------------
 

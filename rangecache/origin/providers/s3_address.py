@@ -67,10 +67,9 @@ class Endpoint:
             raise ConfigurationError("the endpoint must not hold a user or password; use credentials")
         return cls(str(url.origin()) + url.raw_path.rstrip("/"))
 
-    @property
-    def source(self) -> str:
-        """Names this service in every generation; a bucket's region does not change it."""
-        return f"s3 {self.base or 'aws'}"
+    def source(self, bucket: str) -> str:
+        """Names the bucket in every generation; its region does not change it."""
+        return f"s3 {self.base or 'aws'} {bucket}"
 
     def path_style(self, bucket: str) -> bool:
         """Whether the bucket is the first part of the path. On AWS only one whose name has dots: as a host name it
