@@ -65,7 +65,8 @@ class Canvas:
         with warnings.catch_warnings():
             # A picture lies nowhere on Earth, and rasterio warns of that.
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with rasterio.open(path, "w", driver="PNG", width=width, height=height, count=3, dtype="uint8") as file:
+            profile = {"driver": "PNG", "width": width, "height": height, "count": 3, "dtype": "uint8", "zlevel": 9}
+            with rasterio.open(path, "w", **profile) as file:
                 file.write(np.moveaxis(self.pixels, 2, 0))
 
 

@@ -82,6 +82,11 @@ class Child:
         return line.rstrip("\n")
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._running().pid
+
+    @property
     def ended(self) -> bool:
         """Whether it has ended by itself."""
         return self._running().poll() is not None
