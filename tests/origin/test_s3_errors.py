@@ -18,7 +18,7 @@ from rangecache.errors import (
 )
 from rangecache.model import ObjectRef
 from rangecache.origin.dialect import Answer
-from rangecache.origin.providers.s3_errors import ErrorBody, explain, read_error, region_told, rejects_credentials
+from rangecache.origin.providers.s3_errors import ErrorBody, Sent, explain, read_error, region_told, rejects_credentials
 
 REF = ObjectRef("s3", "data", "some/key")
 
@@ -33,7 +33,7 @@ def answer(status: int, body: bytes = b"", **headers: str) -> Answer:
 
 
 def meaning(given: Answer) -> OriginError:
-    return explain(given, REF, tried="the credentials of profile dev", region="us-east-1")
+    return explain(given, REF, Sent("the credentials of profile dev", signed=True, region="us-east-1"))
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,14 @@ def test_a_request_for_less_is_throttling_with_the_pause_that_was_asked_for(stat
     error = meaning(answer(status, xml(code) if code else b"", Retry_After="7"))
     assert isinstance(error, TransientError)
     assert (error.throttled, error.retry_after_s) == (True, 7.0)
+
+
+def test_an_unsigned_request_that_is_refused_is_told_to_bring_credentials() -> None:
+    sent = Sent("requests without credentials (none were found)", signed=False, region="us-east-1")
+    error = explain(answer(403, xml("AccessDenied")), REF, sent)
+    assert isinstance(error, PermissionDenied)
+    assert "takes credentials that have s3:GetObject" in error.message
+    assert "anonymous: true" not in error.message
 
 
 def test_a_failure_is_not_throttling() -> None:

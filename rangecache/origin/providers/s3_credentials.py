@@ -48,6 +48,11 @@ class CredentialsSource(Protocol):
     """Whether a request may be sent unsigned where these credentials are missing or have expired: they were found by
     looking around, and not asked for by name."""
 
+    @property
+    def signs(self) -> bool:
+        """Whether `get` would give credentials now."""
+        ...
+
     async def get(self) -> S3Credentials | None:
         """Credentials to sign with; None: send unsigned. Raises `Unauthenticated`."""
         ...
@@ -67,6 +72,7 @@ class Anonymous:
     """Never signs."""
 
     may_go_unsigned = True
+    signs = False
 
     async def get(self) -> S3Credentials | None:
         """None."""
@@ -88,6 +94,7 @@ class StaticCredentials:
     """Keys that were given as values."""
 
     may_go_unsigned = False
+    signs = True
 
     def __init__(self, credentials: S3Credentials) -> None:
         self._credentials = credentials
@@ -140,6 +147,11 @@ class FetchedCredentials:
         self._flight: asyncio.Task[None] | None = None
         self._thread: asyncio.Future[S3Credentials | Exception | None] | None = None
         self._background = Background()
+
+    @property
+    def signs(self) -> bool:
+        """Whether there are credentials."""
+        return self._current is not None
 
     async def get(self) -> S3Credentials | None:
         """What was fetched last, at once; only who comes first of all waits."""

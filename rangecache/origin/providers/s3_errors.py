@@ -54,6 +54,17 @@ class ErrorBody:
     region: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How the request was sent that an error answers."""
+
+    as_whom: str
+    """The kind of credentials, for a sentence."""
+    signed: bool
+    region: str
+    """What it was signed for."""
+
+
 def read_error(body: bytes) -> ErrorBody:
     """Read the beginning of an error's XML, `<Error><Code>…</Code>…`. Total: what is no such XML says nothing."""
     open_elements: list[str] = []
@@ -97,11 +108,8 @@ def missing(ref: ObjectRef, said: str = "403, by missing_403_is_404") -> NotFoun
     return NotFound(f"S3 has no object {ref} ({said})")
 
 
-def explain(answer: Answer, ref: ObjectRef, *, tried: str, region: str) -> OriginError:
-    """The error that an answer means, with a sentence that says what to do.
-
-    `tried` names the kind of credentials that the request was sent with, `region` the one it was signed for.
-    """
+def explain(answer: Answer, ref: ObjectRef, sent: Sent) -> OriginError:
+    """The error that an answer means, with a sentence that says what to do."""
     code, status = read_error(answer.body).code, answer.status
     said = f"{status} {code}".strip()
     if code in _ABSENT or status in (404, 410) or answer.headers.get("x-amz-delete-marker") == "true":
@@ -114,14 +122,14 @@ def explain(answer: Answer, ref: ObjectRef, *, tried: str, region: str) -> Origi
         )
     if code in _PASSING or status >= 500:
         return Unavailable(f"S3 failed ({said})", retry_after_s=answers.retry_after(answer.headers))
-    return _refusal(answer, ref, code, tried=tried, region=region, said=said)
+    return _refusal(answer, ref, code, sent, said)
 
 
-def _refusal(answer: Answer, ref: ObjectRef, code: str, *, tried: str, region: str, said: str) -> OriginError:
+def _refusal(answer: Answer, ref: ObjectRef, code: str, sent: Sent, said: str) -> OriginError:
     told = region_told(answer)
-    if told and told != region and (code in _WRONG_REGION or answer.status in (301, 307, 400)):
+    if told and told != sent.region and (code in _WRONG_REGION or answer.status in (301, 307, 400)):
         return InvalidAnswer(
-            f"the bucket {ref.provider}/{ref.bucket} is in region {told}, but requests are signed for {region};"
+            f"the bucket {ref.provider}/{ref.bucket} is in region {told}, but requests are signed for {sent.region};"
             f" set its region to {told} or to auto ({said})"
         )
     if code == "RequestTimeTooSkewed":
@@ -130,12 +138,17 @@ def _refusal(answer: Answer, ref: ObjectRef, code: str, *, tried: str, region: s
         return PermissionDenied(f"{ref} is in an archive storage class; restore it first ({said})")
     if code in _UNAUTHENTICATED or answer.status == 401:
         return Unauthenticated(
-            f"S3 does not accept {tried} for {ref.provider}/{ref.bucket}; renew or correct them ({said})"
+            f"S3 does not accept {sent.as_whom} for {ref.provider}/{ref.bucket}; renew or correct them ({said})"
+        )
+    if answer.status == 403 and not sent.signed:
+        return PermissionDenied(
+            f"S3 refuses {ref} to {sent.as_whom}; unless the bucket is public, reading it takes credentials that have"
+            f" s3:GetObject on it ({said})"
         )
     if answer.status == 403:
         return PermissionDenied(
-            f"S3 refuses {ref} to {tried}; they need s3:GetObject on it, and s3:ListBucket on the bucket for S3 to say"
-            f" whether it exists at all; a public bucket can be read with anonymous: true ({said})"
+            f"S3 refuses {ref} to {sent.as_whom}; they need s3:GetObject on it, and s3:ListBucket on the bucket"
+            f" for S3 to say whether it exists at all; where the bucket is public, set anonymous: true for it ({said})"
         )
     if 300 <= answer.status <= 399:
         return InvalidAnswer(
