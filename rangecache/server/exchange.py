@@ -77,14 +77,11 @@ class Exchange:
             self._send_refusal(reply)
             return True
         body, ranges = reply.body, reply.ranges
-        if (
-            reply.status == 206
-            and len(ranges) == 1
-            and ranges[0].length <= JOIN_BYTES
-            and isinstance(body, list | tuple)
-        ):
-            self._send_small(reply, ranges[0].length, body)
-            return True
+        if reply.status == 206 and len(ranges) == 1 and isinstance(body, (list, tuple)):
+            length = ranges[0].end - ranges[0].start
+            if length <= JOIN_BYTES and length <= self._port.budget.piece_bytes:
+                self._send_small(reply, length, body)
+                return True
         if isinstance(body, AsyncGenerator) or sum(map(len, body)) > self._port.budget.piece_bytes:
             return False
         head, framer = self._print(reply)

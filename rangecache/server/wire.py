@@ -78,7 +78,8 @@ class Connection(asyncio.Protocol):
         if others >= port.limits.max_connections + REFUSED_MAX:
             self._transport.abort()
         elif others >= port.limits.max_connections or port.draining:
-            self._new_exchange().refuse(Overloaded("Too many connections are open; see `server.max_connections`."))
+            exchange = Exchange(port, self._outbox, self._parser, self._since_s)
+            exchange.refuse(Overloaded("Too many connections are open; see `server.max_connections`."))
             self._linger()
 
     def data_received(self, data: bytes) -> None:
@@ -164,7 +165,7 @@ class Connection(asyncio.Protocol):
                 head = self._heads.take()
             except ProtocolError as error:
                 self._parser.forget()
-                self._new_exchange().refuse(error)
+                Exchange(self._port, self._outbox, self._parser, self._port.now()).refuse(error)
                 self._linger()
                 break
             if head is None:
@@ -186,12 +187,10 @@ class Connection(asyncio.Protocol):
             else:
                 self._transport.resume_reading()
 
-    def _new_exchange(self) -> Exchange:
-        return Exchange(self._port, self._outbox, self._parser, self._port.now())
-
     def _handle(self, head: bytes) -> None:
         """Answer one request, or begin to."""
-        port, parser, exchange = self._port, self._parser, self._new_exchange()
+        port, parser = self._port, self._parser
+        exchange = Exchange(port, self._outbox, parser, port.now())
         try:
             parser.read(head)
             if parser.host is not None and not port.accepts_host(parser.host):

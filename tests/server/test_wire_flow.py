@@ -135,7 +135,7 @@ async def test_a_large_answer_waits_for_its_client(door: Door, waiting: bool) ->
 async def test_many_clients_that_do_not_read_leave_the_others_their_answers(
     make_door: Callable[..., Door],
 ) -> None:
-    limit = 256 * 1024
+    limit = 64 * 1024
     door = await make_door(budget=SendBudget(limit))
     door.reader.put("large", pattern(MIB) * 16)
     door.reader.put("small", pattern(60_000))
@@ -153,6 +153,18 @@ async def test_many_clients_that_do_not_read_leave_the_others_their_answers(
     await until(lambda: not door.port.connections)
     assert door.port.budget.used_bytes == 0
     assert door.port.budget.piece_bytes == limit
+
+
+async def test_without_budget_a_connection_has_one_small_piece_waiting(make_door: Callable[..., Door]) -> None:
+    door = await make_door(budget=SendBudget(1))
+    door.reader.put("small", pattern(60_000))
+    client = await door.connect()
+    client.send(request_of("/s3/b/small", "Range: bytes=0-59999") * 400)
+    await until(lambda: door.port.budget.used_bytes > 0)
+    await turns(50)
+    assert door.port.budget.used_bytes <= SMALL_PIECE_BYTES
+    for _ in range(400):
+        assert (await client.answer()).body == pattern(60_000)
 
 
 def test_the_budget_shrinks_pieces_and_never_below_the_small_one() -> None:
