@@ -64,8 +64,8 @@ class Dialect(Protocol):
         ...
 
     async def mend(self, answer: Answer, ref: ObjectRef) -> bool:
-        """Called once for an error answer: True if something was learned (a bucket's region, a new token), so that the
-        same request addressed and signed anew may succeed; it is then sent once more."""
+        """Called for an error answer: True if something was learned (a bucket's region, a new token), so that the same
+        request addressed and signed anew may succeed; it is then sent once more. A few times for each request."""
         ...
 
     def may_redirect(self, ref: ObjectRef, to: URL) -> bool:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from rangecache.ranges import RangeSpec
 
 REDIRECTS_MAX: Final = 3
+MENDS_MAX: Final = 2  # a public bucket of another region, asked for with expired keys: its region, then no signature
 ERROR_BODY_BYTES_MAX: Final = 64 * 1024
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
@@ -159,7 +160,7 @@ class WebStore:
     async def _exchange(self, method: str, asked: Asked, purpose: Purpose) -> WireAnswer:
         """Send until an answer is final: 200, 206 or a 304 that was asked for."""
         target, own = await self._address(method, asked)
-        mended, redirects = False, 0
+        mends = redirects = 0
         while True:
             wire = await self._send(method, target, asked.ref)
             if wire.status in (200, 206):
@@ -174,8 +175,8 @@ class WebStore:
                 self._count_detour(purpose, "mend")
                 continue
             answer = await self._error_answer(wire)
-            if not mended and await self._dialect.mend(answer, asked.ref):
-                mended = True
+            if mends < MENDS_MAX and await self._dialect.mend(answer, asked.ref):
+                mends += 1
                 target, own = await self._address(method, asked)
                 self._count_detour(purpose, "mend")
                 continue

@@ -42,6 +42,7 @@ class Origins:
         self._budget = budget
         self._clock = clock
         self._session: WebSession | None = None
+        self._s3: list[S3Dialect] = []
         self.stores: dict[str, ObjectStore] = {}
         self.namespaces: dict[str, Namespace] = {}
         for name, provider in settings.providers.items():
@@ -65,7 +66,9 @@ class Origins:
             case HttpProvider():
                 store = self._web(name, http_dialect(provider))
             case S3Provider():
-                store = self._web(name, s3_dialect(provider, self._clock))
+                dialect = s3_dialect(provider, self._clock)
+                self._s3.append(dialect)
+                store = self._web(name, dialect)
         return Retrying(
             Observed(store, self._metrics, self._clock, name),
             budget=self._budget,
@@ -92,6 +95,8 @@ class Origins:
         """Close every connection."""
         for store in self.stores.values():
             await store.aclose()
+        for dialect in self._s3:
+            await dialect.aclose()
         if self._session is not None:
             await self._session.aclose()
 

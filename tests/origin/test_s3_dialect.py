@@ -313,6 +313,16 @@ async def test_a_public_bucket_is_read_unsigned_when_the_credentials_found_have_
     assert credentials.renewals == 1
 
 
+async def test_a_public_bucket_elsewhere_is_read_at_once_though_the_credentials_found_have_expired(
+    connect, origin: Origin
+) -> None:
+    elsewhere = Status(400, {"x-amz-bucket-region": "eu-west-3"}, xml("AuthorizationHeaderMalformed"))
+    origin.fail("data/k", elsewhere, times=1)
+    origin.fail("data/k", EXPIRED, times=None, when=signed_with(KEYS))
+    assert (await read(connect(Renewable(KEYS)), REF))[2] == b"0123456789"
+    assert [unsigned(each) for each in origin.requests] == [False, False, True]
+
+
 async def test_after_a_minute_the_credentials_are_tried_again(connect, origin: Origin, clock) -> None:
     origin.fail("data/k", EXPIRED, times=1, when=signed_with(KEYS))
     store = connect(Renewable(KEYS))

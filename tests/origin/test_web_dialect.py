@@ -74,12 +74,12 @@ async def test_a_refusal_is_mended_once(store: WebStore, dialect: Signing, origi
     assert metrics.origin_requests.total(outcome="mend") == 1
 
 
-async def test_a_refusal_that_stays_is_an_error_after_one_mending(store: WebStore, dialect: Signing, origin: Origin):
-    dialect.lessons = ["second", "third"]
+async def test_a_refusal_that_stays_is_an_error_after_two_mendings(store: WebStore, dialect: Signing, origin: Origin):
+    dialect.lessons = ["second", "third", "fourth"]
     origin.fail("object", Status(403), times=None)
     with pytest.raises(PermissionDenied):
         await read(store, REF)
-    assert tokens(origin) == ["first", "second"]
+    assert tokens(origin) == ["first", "second", "third"]
 
 
 async def test_a_dialect_sees_64_kib_of_an_error_at_most(store: WebStore, dialect: Signing, origin: Origin):
