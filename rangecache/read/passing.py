@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from rangecache.errors import BodyCut, InvalidAnswer, InvalidRange, RangeNotSatisfiable
+from rangecache.errors import BodyCut, InvalidAnswer
 from rangecache.origin.base import GetResult
 from rangecache.ranges import ByteRange, parse_range
 from rangecache.read.body import PRIMED
@@ -87,27 +87,27 @@ class PassThrough:
         """What the origin answered: 200 or 206. All three are known after the first piece."""
 
     async def pieces(self, served: Cell) -> AsyncGenerator[memoryview, None]:
-        """The answer's bytes; the first piece is empty. Close it if it is not read to its end."""
+        """The answer's bytes; the first piece is empty. Close it if it is not read to its end.
+
+        Raises `RangeNotSatisfiable`, with the object's length, for a range that lies beyond it.
+        """
         spec = self._spec()
-        try:
-            async with self._store.get(self._request.ref, range=spec) as answer:
-                if not isinstance(answer, GetResult):
-                    raise InvalidAnswer("the origin answered 304 to a request without a condition")
-                self.meta = answer.meta
-                self.status = 200 if answer.range.length == answer.meta.size else 206
-                self.decision = single(decide(self._request, answer.meta, self._max_ranges), answer.meta)
-                for wanted in self.decision.ranges:
-                    if not reaches(answer.range, self.decision):
-                        raise InvalidAnswer("the origin sent other bytes than those asked for")
-                    check_skip(answer.range, wanted)
-                yield PRIMED
-                for wanted in self.decision.ranges:
-                    async with aclosing(cut(answer.chunks, answer.range, wanted)) as pieces:
-                        async for piece in pieces:
-                            served.value += len(piece)
-                            yield piece
-        except RangeNotSatisfiable as error:
-            raise InvalidRange("none of the ranges lies in the object", error.size) from error
+        async with self._store.get(self._request.ref, range=spec) as answer:
+            if not isinstance(answer, GetResult):
+                raise InvalidAnswer("the origin answered 304 to a request without a condition")
+            self.meta = answer.meta
+            self.status = 200 if answer.range.length == answer.meta.size else 206
+            self.decision = single(decide(self._request, answer.meta, self._max_ranges), answer.meta)
+            for wanted in self.decision.ranges:
+                if not reaches(answer.range, self.decision):
+                    raise InvalidAnswer("the origin sent other bytes than those asked for")
+                check_skip(answer.range, wanted)
+            yield PRIMED
+            for wanted in self.decision.ranges:
+                async with aclosing(cut(answer.chunks, answer.range, wanted)) as pieces:
+                    async for piece in pieces:
+                        served.value += len(piece)
+                        yield piece
 
     def _spec(self) -> RangeSpec | None:
         """The one range to ask for; None for the whole object: no range, several, or one that a condition may undo."""

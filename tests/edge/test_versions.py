@@ -185,6 +185,14 @@ async def test_without_a_strong_validator_every_answer_is_one_answer_of_the_orig
     assert rig.program.tiers.stats().blocks == 0
 
 
+async def test_a_range_beyond_an_object_that_is_passed_through_is_416_with_its_size(rig: Rig) -> None:
+    put(rig, 1, etag=None, last_modified=None)
+    for _ in range(2):
+        answer = await rig.get("k", f"Range: bytes={SIZE}-")
+        assert (answer.status, answer.headers["content-range"]) == (416, f"bytes */{SIZE}")
+        assert (await rig.get("k", "Range: bytes=0-9")).status == 206
+
+
 async def test_without_a_strong_validator_a_change_in_the_middle_of_an_answer_cuts_nothing(rig: Rig) -> None:
     data = put(rig, 1, etag=None, last_modified=None)
     gate = rig.origin.hold("b/k", after_bytes=BLOCK)
