@@ -221,9 +221,7 @@ class HeadParser:
         try:
             self._parser.feed_data(head)
         except httptools.HttpParserUpgrade:
-            # No upgrade is known here, and RFC 9110 section 7.8 lets a server ignore the wish. The parser will not read
-            # on after it.
-            self._parser = httptools.HttpRequestParser(self)
+            pass  # no upgrade is known here, and RFC 9110 section 7.8 lets a server ignore the wish
         except httptools.HttpParserInvalidMethodError:
             self._complete = 0  # the parser does not know this method; what that means is said below
         except httptools.HttpParserError:

@@ -70,9 +70,10 @@ class StubReader:
     """A body has been handed out."""
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     """A generator has been closed or has ended."""
+    bodies: list[object] = field(default_factory=list)
+    """Every generator, kept so that none is closed by being forgotten."""
     requests: list[ReadRequest] = field(default_factory=list)
     spoil: Callable[[Reply], Reply] = lambda reply: reply
-    piece_delay: Callable[[int], object] | None = None
     produced_bytes: int = 0
 
     def put(self, key: str, data: bytes, provider: str = "s3", bucket: str = "b", **changes: object) -> ObjectRef:
@@ -102,6 +103,7 @@ class StubReader:
             raise
         pieces = list(reply.body)  # type: ignore[arg-type]
         reply.body = self._stream(pieces)
+        self.bodies.append(reply.body)
         reply.cache = CacheStatus("miss", fwd="uri-miss", fwd_status=206, stored=True)
         return self.spoil(reply)
 
