@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from rangecache.testing.origin import Origin
     from tests.edge.process import Proxy
 
-OBJECTS: Final = 48
+OBJECTS: Final = 40
 BLOCKS_MAX: Final = 24
 READERS: Final = 4
 CONNECTIONS: Final = 4  # of each reader
-TTL_S: Final = 0.2
-STALE_S: Final = 0.1
+TTL_S: Final = 0.5
+STALE_S: Final = 0.2
 NEGATIVE_TTL_S: Final = 0.1
 # From the moment in which the origin decides what it answers to the one in which the proxy has heard it, on a machine
 # that has other work to do.
 HEARSAY_S: Final = 2.0
-WRITE_EVERY_S: Final = 0.01
-KILL_EVERY_S: Final = 4.0
+WRITE_EVERY_S: Final = 0.02
+KILL_EVERY_S: Final = 6.0
 VIOLATIONS_MAX: Final = 5  # more say nothing new
 
 

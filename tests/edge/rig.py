@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -115,13 +116,30 @@ async def running(
         program = Program(settings_for(own, **sections), clock or own.clock)
         await program.start()
         rig = Rig(own, program)
+        faults = _Faults()
+        logger = logging.getLogger("rangecache")
+        logger.addHandler(faults)
         try:
             yield rig
         finally:
             rig.close_clients()
             await program.stop()
+            logger.removeHandler(faults)
+        assert not faults.told
         assert not program.port.connections
         assert not len(program.fetcher)
+        assert program.fetcher.has_room(program.settings.fetch.prefetch.memory)
+
+
+class _Faults(logging.Handler):
+    """What the program itself calls a fault of its own: errors that nobody handled."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.told.append(logging.Formatter().format(record))
 
 
 async def until(holds: Callable[[], object]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from rangecache.testing.faults import Headers, Status
-from rangecache.testing.objects import stamped
+from rangecache.testing.objects import Stamped, stamped
 from tests.edge.oracle import MALFORMED, Expected, expected, headers
 from tests.edge.rig import BLOCK, running
 
@@ -121,6 +121,14 @@ async def test_an_empty_object_is_never_asked_for_a_range_again(rig: Rig) -> Non
     before = len(rig.origin.log)
     assert (await rig.get("empty", "Range: bytes=-5")).status == 200
     assert len(rig.origin.log) == before
+
+
+async def test_a_range_beyond_a_large_object_that_is_unknown_costs_a_block_and_not_the_object(rig: Rig) -> None:
+    size = 64 << 20
+    rig.origin.put("b/large", Stamped("large", 1, size), etag='"v1"')
+    answer = await rig.get("large", f"Range: bytes={size}-{size + 9}")
+    assert (answer.status, answer.headers["content-range"]) == (416, f"bytes */{size}")
+    assert rig.asked("large") == [f"bytes={size}-{size + BLOCK - 1}", f"bytes=0-{BLOCK - 1}"]
 
 
 async def test_two_range_headers_are_refused(rig: Rig) -> None:

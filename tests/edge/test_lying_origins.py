@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from rangecache.testing.faults import ContentEncoding, Cut, Headers, IgnoreRange, NoContentLength, Redirect, Status
-from rangecache.testing.objects import Stamped, stamped
+from rangecache.testing.faults import (
+    ContentEncoding,
+    Cut,
+    Headers,
+    IgnoreRange,
+    NoContentLength,
+    NoValidators,
+    Redirect,
+    Status,
+)
+from rangecache.testing.objects import Stamped, check_stamped, stamped
 from rangecache.testing.origin import Origin
 from tests.edge.client import CutShort
 from tests.edge.lies import LIES, Lie, Outcome
@@ -131,6 +140,34 @@ async def test_a_large_skip_in_an_object_that_comes_whole_is_refused_and_not_rea
         # The beginning is served even so.
         rig.origin.log.clear()
         assert (await rig.get("k", "Range: bytes=16-31")).body == stamped("k", 1, 32)[16:]
+
+
+async def test_an_origin_that_ignores_ranges_is_read_once_for_all_blocks(rig: Rig) -> None:
+    size = 32 << 20
+    rig.origin.put("b/k", Stamped("k", 1, size), etag='"v1"')
+    rig.origin.fail("b/k", IgnoreRange(), times=None)
+    answer = await rig.get("k")
+    assert check_stamped(answer.body, 0, "k") == 1
+    assert len(rig.origin.requests) == 1
+    for first in (0, 5 * BLOCK + 3, size - 100):
+        answer = await rig.get("k", f"Range: bytes={first}-{first + 99}")
+        assert (answer.status, check_stamped(answer.body, first, "k")) == (206, 1)
+    assert len(rig.origin.requests) == 1
+
+
+@pytest.mark.parametrize("why", ["ignores ranges", "has no validator"])
+async def test_a_client_that_leaves_closes_the_answer_that_was_for_it_alone(rig: Rig, why: str) -> None:
+    size = 256 << 20
+    rig.origin.put("b/k", Stamped("k", 1, size), etag='"v1"')
+    rig.origin.fail("b/k", IgnoreRange() if why == "ignores ranges" else NoValidators(), times=None)
+    for _ in range(2):
+        client = await rig.connect()
+        client.send("/web/b/k", f"Range: bytes=0-{size // 2}")
+        await client.head()
+        assert check_stamped(await client.reader.readexactly(1 << 20), 0, "k") == 1
+        client.close()
+        await until(lambda: not rig.origin.connections)
+    assert rig.origin.log.body_bytes() < size // 2
 
 
 async def test_a_redirect_is_not_followed_to_a_server_that_was_not_named(rig: Rig) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from rangecache.model import ObjectRef
 from rangecache.testing.clock import ManualClock
-from rangecache.testing.faults import Cut, OtherETag, Status
+from rangecache.testing.faults import Cut, OtherETag, Stall, Status
 from rangecache.testing.objects import check_stamped, stamped
 from tests.edge.client import Answer, CutShort
 from tests.edge.rig import BLOCK, HurriedClock, Rig, running
@@ -284,3 +284,53 @@ async def test_a_304_for_a_client_is_only_said_of_what_is_current(rig: Rig) -> N
     assert (await rig.get("k", 'If-Match: "v1"')).status == 412
     answer = await rig.get("k", 'If-Range: "v1"', "Range: bytes=0-99")
     assert (answer.status, version_of(answer)) == (200, 2)
+
+
+@pytest.mark.parametrize("down", ["refuses connections", "answers 503", "does not answer"])
+async def test_what_is_stale_is_served_for_a_while_when_the_origin_is_down_and_says_so(down: str) -> None:
+    clock = HurriedClock(50)
+    defaults = {"stale_if_error": "1h", "stale_while_revalidate": "0s", "negative_ttl": "0s"}
+    rules = [{"match": "**", "ttl": "0s"}]
+    async with running(clock=clock, freshness=rules, defaults=defaults) as rig:
+        data = put(rig, 1)
+        assert version_of(await rig.get("k", "Range: bytes=0-99")) == 1
+        if down == "refuses connections":
+            await rig.origin.stop()
+        else:
+            rig.origin.fail("b/k", Status(503) if down == "answers 503" else Stall(), times=None)
+        answer = await rig.get("k", "Range: bytes=0-99")
+        assert (answer.body, version_of(answer)) == (data[:100], 1)
+        assert answer.cache.startswith("rangecache; hit; ttl=-")
+        # What was never here cannot be served.
+        assert (await rig.get("k", f"Range: bytes={5 * BLOCK}-{5 * BLOCK + 9}")).status in {502, 503, 504}
+        if down == "refuses connections":
+            await rig.origin.start()
+        rig.origin.heal()
+        assert version_of(await rig.get("k")) == 1
+
+
+async def test_what_is_stale_is_not_served_beyond_its_bound() -> None:
+    clock = ManualClock()
+    defaults = {"stale_if_error": "60s", "stale_while_revalidate": "0s", "negative_ttl": "0s"}
+    rules = [{"match": "**", "ttl": "10s"}]
+    async with running(clock=clock, freshness=rules, defaults=defaults, fetch={"attempts": 1}) as rig:
+        put(rig, 1)
+        await rig.get("k", "Range: bytes=0-99")
+        rig.origin.fail("b/k", Status(500), times=None)
+        clock.shift(69)
+        answer = await rig.get("k", "Range: bytes=0-99")
+        assert (answer.status, answer.headers["age"]) == (206, "69")
+        clock.shift(2)
+        assert (await rig.get("k", "Range: bytes=0-99")).status == 502
+
+
+@pytest.mark.parametrize("gone", [404, 403])
+async def test_an_answer_of_the_origin_is_no_reason_to_serve_what_is_stale(gone: int) -> None:
+    clock = ManualClock()
+    defaults = {"stale_if_error": "1h", "stale_while_revalidate": "0s", "negative_ttl": "0s"}
+    async with running(clock=clock, freshness=[{"match": "**", "ttl": "10s"}], defaults=defaults) as rig:
+        put(rig, 1)
+        await rig.get("k", "Range: bytes=0-99")
+        rig.origin.fail("b/k", Status(gone), times=None)
+        clock.shift(11)
+        assert (await rig.get("k", "Range: bytes=0-99")).status == gone
