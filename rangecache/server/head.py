@@ -25,10 +25,12 @@ TARGET_BYTES_MAX: Final = 4096
 LINE_BYTES_MAX: Final = 8190
 HEAD_BYTES_MAX: Final = 32768
 FIELDS_MAX: Final = 128
+REMEMBERED_BYTES_MAX: Final = 2048
 EMPTY_LINES_MAX: Final = 4  # before a request line; RFC 9112 section 2.2 asks to skip at least one
 _SMALL_BYTES: Final = 4 * FIELDS_MAX  # a field takes four bytes at least: a smaller head breaks none of the limits
 
 _END: Final = b"\r\n\r\n"
+_NUMBERS = re.compile(rb"[0-9]{1,19}-[0-9]{1,19}")
 _METHOD = re.compile(rb"[A-Z][A-Z-]{0,31}")
 _VERSION = re.compile(rb"HTTP/[0-9](\.[0-9])?")
 
@@ -55,11 +57,12 @@ _LISTS: Final = frozenset({_CACHE_CONTROL, _CONNECTION, _EXPECT, _PRAGMA})  # ma
 class HeadBuffer:
     """Bytes from a client that have not been answered yet, cut into heads."""
 
-    __slots__ = ("_at", "_data")
+    __slots__ = ("_at", "_data", "_empty_lines")
 
     def __init__(self) -> None:
         self._data = b""
         self._at = 0
+        self._empty_lines = 0
 
     def __len__(self) -> int:
         """Bytes that have not been taken."""
@@ -67,7 +70,9 @@ class HeadBuffer:
 
     def completes(self, data: bytes) -> bool:
         """Whether nothing is here and `data` is exactly one head: the usual case, which needs no buffer."""
-        return not self._data and data.find(_END) == len(data) - 4 and data[:2] != b"\r\n"
+        if self._data or self._empty_lines or not data.endswith(_END):
+            return False
+        return data.find(_END) == len(data) - 4 and not data.startswith(b"\r\n")
 
     def feed(self, data: bytes) -> None:
         """Add what arrived."""
@@ -80,7 +85,7 @@ class HeadBuffer:
         """
         data, at = self._data, self._at
         if data.startswith(b"\r\n", at):
-            at = self._at = self._skip_empty_lines()
+            at = self._skip_empty_lines()
         end = data.find(_END, at)
         if end < 0:
             if at < len(data):
@@ -89,6 +94,7 @@ class HeadBuffer:
                 self.clear()
             return None
         self._at = end + 4
+        self._empty_lines = 0
         return data[at : end + 4]
 
     def clear(self) -> None:
@@ -96,12 +102,12 @@ class HeadBuffer:
         self._data, self._at = b"", 0
 
     def _skip_empty_lines(self) -> int:
-        at = self._at
-        for _ in range(EMPTY_LINES_MAX):
-            if not self._data.startswith(b"\r\n", at):
-                return at
-            at += 2
-        raise ProtocolError(problems.MALFORMED, "There are empty lines before the request.")
+        while self._data.startswith(b"\r\n", self._at):
+            self._at += 2
+            self._empty_lines += 1
+            if self._empty_lines > EMPTY_LINES_MAX:
+                raise ProtocolError(problems.MALFORMED, "There are empty lines before the request.")
+        return self._at
 
 
 def _check_part(part: bytes) -> None:
@@ -144,10 +150,14 @@ def _check_limits(head: bytes) -> None:
 class HeadParser:
     """Reads heads of one connection, one after the other. What it says is about the head it read last.
 
-    Also the object that httptools calls back.
+    Also the object that httptools calls back. A client that reads an object range by range sends the same head again
+    and again but for two numbers. So the bytes before and after these are remembered: if they are the same and digits
+    stand between them, all that was found out about the head before holds for this one too.
     """
 
     __slots__ = (
+        "_after",
+        "_before",
         "_complete",
         "_parser",
         "_repeated",
@@ -164,6 +174,7 @@ class HeadParser:
     def __init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
         self._values: list[bytes | None] = [None] * _SLOTS
+        self._before = self._after = b""  # around the numbers in the last head's Range; empty if it had none
         self._repeated = False
         self._complete = 0  # messages that the parser has reported as complete since the head began
         self._special = False  # a field that is neither Host nor Range, or one of these twice
@@ -203,9 +214,16 @@ class HeadParser:
         """Forget the head that was read last."""
         self.method, self.target, self.host = b"", b"", None
         self.head_only = self.keep_alive = self.old = False
+        self._before = b""
 
     def read(self, head: bytes) -> None:
         """Read a whole head. Raises `ProtocolError`; the message is constant and holds nothing of the request."""
+        if self._before and head.startswith(self._before) and head.endswith(self._after):
+            numbers = head[len(self._before) : -len(self._after)]
+            if _NUMBERS.fullmatch(numbers):
+                self._values[_RANGE] = b"bytes=" + numbers
+                return
+        self._before = b""
         words = head[: head.find(b"\r\n")].split(b" ")
         if len(words) != 3 or words[2] != b"HTTP/1.1" or len(head) > _SMALL_BYTES:
             self.forget()
@@ -240,6 +258,16 @@ class HeadParser:
         self.host = values[_HOST]
         if self.host is None and not self.old:
             raise ProtocolError(problems.MALFORMED, "A request needs exactly one Host field.")
+        wanted = values[_RANGE]
+        if wanted is not None and self.keep_alive and len(head) <= REMEMBERED_BYTES_MAX:
+            self._remember(head, wanted)
+
+    def _remember(self, head: bytes, wanted: bytes) -> None:
+        """Keep what stands around the numbers of a valid head. Its Range field is the only one: two are refused."""
+        before, field, after = head.partition(b"\r\nRange: " + wanted + b"\r\n")
+        if field and wanted.startswith(b"bytes="):
+            self._before = before + b"\r\nRange: bytes="
+            self._after = b"\r\n" + after
 
     def _check_fields(self) -> None:
         values = self._values
@@ -254,7 +282,7 @@ class HeadParser:
             self.keep_alive = b"close" not in options and (not self.old or b"keep-alive" in options)
         expect = values[_EXPECT]
         if expect is not None and expect.lower() != b"100-continue":
-            raise ProtocolError(problems.EXPECTATION_FAILED, "Send the request without Expect.", close=False)
+            raise ProtocolError(problems.EXPECTATION_FAILED, "Send the request without Expect.")
 
     def request(self, ref: ObjectRef) -> ReadRequest:
         """The read that this head asks for."""

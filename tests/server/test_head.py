@@ -43,6 +43,9 @@ def cut(data: bytes, sizes: list[int]) -> tuple[list[bytes], bool]:
 
 @given(STREAMS, st.lists(st.integers(1, 300), max_size=30))
 @example(b"GET / HTTP/1.1\r\n\r\n\r\nGET / HTTP/1.1\r\n\r\n", [17, 1])
+@example(b"GET / HTTP/1.1\r\n\r\n", [3])
+@example(b"\r\n" * 5, [2])
+@example(b"GET / HTTP/1.1\r\n\r\n" + b"\r\nGET / HTTP/1.1\r\n\r\n" * 9, [18, 2, 18, 2, 18])
 def test_heads_do_not_depend_on_how_the_bytes_arrive(data: bytes, sizes: list[int]) -> None:
     at_once, refused_at_once = cut(data, [])
     in_chunks, refused_in_chunks = cut(data, sizes)
@@ -84,6 +87,64 @@ def test_a_parser_that_has_read_one_head_reads_the_next_as_a_fresh_one_would(dat
             assert parser.request(REF) == fresh.request(REF)
             if not parser.keep_alive:
                 break
+
+
+def read_by(parser: HeadParser, head: bytes) -> tuple[object, ...]:
+    """Everything that a parser finds out about a head."""
+    try:
+        parser.read(head)
+    except ProtocolError as refusal:
+        return False, refusal.message
+    names = ("keep_alive", "method", "target", "host", "old", "head_only")
+    return *(getattr(parser, name) for name in names), parser.request(REF)
+
+
+NUMBERS = st.text("0123456789-, \r\n:bytes=", max_size=25) | st.tuples(st.integers(0), st.integers(0)).map(
+    "{0[0]}-{0[1]}".format
+)
+FIELDS = st.lists(
+    st.sampled_from(
+        [
+            "X: bytes=0-1",
+            "Connection: close",
+            "Pragma: no-cache",
+            'If-Range: "x"',
+            "range: bytes=0-1",
+            "Range:bytes=7-8",
+        ]
+    ),
+    max_size=3,
+)
+
+
+@given(
+    st.sampled_from(["GET /bytes=0-1", "HEAD /a", "GET /\r\nRange:", "PUT /a"]),
+    FIELDS,
+    FIELDS,
+    st.lists(NUMBERS, min_size=2, max_size=5),
+)
+@example("GET /a", [], [], ["0-1", "0-1\r\nHost: x", "5-6"])
+@example("GET /a", [], [], ["0-1", "", "-5", "5-", "0-1,3-4"])
+def test_a_head_that_repeats_the_last_but_for_its_numbers_is_read_as_if_it_were_the_first(
+    start: str, before: list[str], after: list[str], numbers: list[str]
+) -> None:
+    parser = HeadParser()
+    for number in numbers:
+        lines = [f"{start} HTTP/1.1", "Host: h", *before, f"Range: bytes={number}", *after, "", ""]
+        head = "\r\n".join(lines).encode()
+        if head.find(b"\r\n\r\n") != len(head) - 4:
+            continue  # two heads
+        found = read_by(parser, head)
+        assert found == read_by(HeadParser(), head)
+        if not found[0]:
+            break  # the connection ends
+
+
+def test_two_small_heads_do_not_overlap_into_a_remembered_one() -> None:
+    parser = HeadParser()
+    parser.read(b"GET /a HTTP/1.1\r\nHost: h\r\nRange: bytes=0-1\r\n\r\n")
+    parser.read(b"GET /a HTTP/1.1\r\nHost: h\r\nRange: bytes=\r\n\r\n")
+    assert parser.request(REF).range == "bytes="
 
 
 @given(st.binary(max_size=300))

@@ -86,6 +86,10 @@ REFUSED = {
     "ICE": (b"SOURCE /s3/b/k ICE/1.0\r\n" + HOST + END, 400),
     "unknown expectation": (GET + HOST + b"Expect: 200-maybe\r\n" + END, 417),
     "expectation list": (GET + HOST + b"Expect: 100-continue, more\r\n" + END, 417),
+    "unknown expectation of a body": (
+        GET + HOST + b"Expect: x\r\nContent-Length: 41\r\n" + END + b"GET /s3/b/x HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        417,
+    ),
     "space after the version": (b"GET /s3/b/k HTTP/1.1 \r\n" + HOST + END, 400),
     "two spaces": (b"GET  /s3/b/k HTTP/1.1\r\n" + HOST + END, 400),
     "two spaces later": (b"GET /s3/b/k  HTTP/1.1\r\n" + HOST + END, 400),
@@ -107,7 +111,7 @@ REFUSED = {
     "empty host": (GET + b"Host:\r\n" + END, 403),
     "host with a user": (GET + b"Host: localhost@evil\r\n" + END, 403),
 }
-KEPT_OPEN = {403, 417}
+KEPT_OPEN = {403}
 
 
 @pytest.mark.parametrize("name", REFUSED)
