@@ -190,8 +190,10 @@ class Exchange:
 
     def expire(self, now_s: float, timeout_s: float) -> None:
         """End `open` if it has taken longer than `timeout_s`."""
-        if self._deadline is not None and now_s - self.started_s >= timeout_s:
-            self._deadline.reschedule(asyncio.get_running_loop().time())
+        deadline = self._deadline
+        if deadline is not None and now_s - self.started_s >= timeout_s:
+            self._deadline = None  # it ends once; what is being opened may take a while to notice
+            deadline.reschedule(asyncio.get_running_loop().time())
 
     def refuse(self, error: RangecacheError) -> None:
         """Send the answer that an error becomes."""

@@ -251,6 +251,7 @@ class Connection(asyncio.Protocol):
         """End the connection, but read for a moment what the client is still sending: if it were not read, the kernel
         would reset the connection and the client might never see our answer (RFC 9112 section 9.6)."""
         self._closing = self._lingering = True
+        self._since_s = self._port.now()
         self._heads.clear()
         if self._not_reading:
             self._transport.resume_reading()

@@ -275,6 +275,33 @@ async def test_an_opening_that_takes_too_long_is_504_and_the_connection_goes_on(
     assert (await client.answer()).status == 206
 
 
+async def test_an_opening_that_is_slow_to_end_is_ended_once(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    ref = door.reader.put("stubborn", b"x")
+    door.reader.waiting.add(ref)
+    cancelled = asyncio.Event()
+
+    async def open_slowly(request: ReadRequest) -> Reply:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+            await door.reader.gate.wait()
+        raise AssertionError("unreachable")
+
+    door.reader.open = open_slowly  # type: ignore[method-assign]
+    client = await door.connect()
+    client.send(request_of("/s3/b/stubborn"))
+    await until(lambda: len(door.port.answers) == 1)
+    await turns()
+    for second in (300, 301, 302):
+        door.listener.sweep(door.clock.monotonic() + second)
+        await asyncio.wait_for(cancelled.wait(), 10)
+        await turns()
+    door.reader.gate.set()
+    assert (await client.answer()).status == 504
+    assert not caplog.records
+
+
 async def test_waiting_for_an_origin_is_not_idleness(door: Door) -> None:
     ref = door.reader.put("slow", pattern(200))
     door.reader.waiting.add(ref)
@@ -312,6 +339,8 @@ async def test_a_client_that_closes_its_half_has_left(door: Door) -> None:
     await door.reader.opened.wait()
     client.writer.write_eof()
     await asyncio.wait_for(door.reader.closed.wait(), 10)
+    await until(lambda: len(door.port.answers) == 0)
+    assert not door.port.connections
 
 
 def spoiled(change: Callable[[AsyncGenerator[memoryview, None]], AsyncGenerator[memoryview, None]]) -> object:

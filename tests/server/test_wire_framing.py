@@ -235,6 +235,19 @@ async def test_what_a_refused_client_sends_is_read_for_a_moment_only(door: Door)
     await door.port.empty.wait()
 
 
+async def test_a_client_refused_after_a_long_pause_sees_the_refusal_too(door: Door) -> None:
+    client = await door.connect()
+    client.send(b"POST")
+    while not any(len(each._heads) for each in door.port.connections):
+        await asyncio.sleep(0)
+    await door.clock.advance(10)
+    client.send(b" nonsense\r\n")
+    assert (await client.answer()).status == 400
+    door.listener.sweep(door.clock.monotonic() + LINGER_S - 0.1)
+    await asyncio.sleep(0)
+    assert len(door.port.connections) == 1, "the moment counts from the refusal"
+
+
 async def test_what_a_refused_client_sends_is_read_up_to_a_bound_only(door: Door) -> None:
     client = await door.connect()
     client.send(POST + HOST + END)
