@@ -8,7 +8,7 @@ import logging
 import re
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
 
@@ -208,15 +208,16 @@ def test_a_line_that_cannot_be_written_fails_nobody() -> None:
     assert handler.lost == 1
 
 
-def _handler(stream: io.StringIO) -> RangecacheHandler:
-    configure(Telemetry(), stream)
+def _handler(stream: TextIO, **telemetry: Any) -> RangecacheHandler:
+    configure(Telemetry(**telemetry), stream)
     return next(one for one in logging.getLogger().handlers if isinstance(one, RangecacheHandler))
 
 
 def test_a_stream_of_another_encoding_gets_escapes() -> None:
     raw = io.BytesIO()
-    configure(Telemetry(log_format="text"), io.TextIOWrapper(raw, encoding="ascii", write_through=True))
-    logger.info("café \udce9")
+    handler = _handler(io.TextIOWrapper(raw, encoding="ascii", write_through=True), log_format="text")
+    # Straight to the handler: what pytest captures of a logger's records must be UTF-8 where tests run in parallel.
+    handler.handle(logging.makeLogRecord({"levelname": "INFO", "levelno": logging.INFO, "msg": "café \udce9"}))
     assert b"caf\\xe9 \\udce9" in raw.getvalue()
 
 
