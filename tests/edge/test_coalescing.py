@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from rangecache.testing.clock import ManualClock
-from rangecache.testing.faults import Status
+from rangecache.testing.faults import Drip, Status
 from rangecache.testing.objects import Stamped, check_stamped, stamped
 from tests.edge.client import Client, CutShort, connected
 from tests.edge.rig import BLOCK, HurriedClock, Rig, running, until
@@ -125,6 +125,20 @@ async def test_bytes_reach_all_clients_while_the_origin_holds_back_the_rest(rig:
     for client in clients:
         assert await client.reader.readexactly(3 * BLOCK - 1000) == DATA[BLOCK + 1000 : 4 * BLOCK]
     assert len(rig.origin.requests) == 1
+
+
+async def test_every_drop_within_a_block_reaches_the_client_when_it_comes() -> None:
+    clock = ManualClock()
+    async with running(clock=clock, fetch={"min_rate": {"bytes": 0}}) as rig:
+        rig.origin.put("b/k", DATA)
+        rig.origin.fail("b/k", Drip(1000, 1.0))
+        client = await rig.connect()
+        client.send("/web/b/k", "Range: bytes=0-3999")
+        await client.head()
+        for start in range(0, 4000, 1000):
+            assert await client.reader.readexactly(1000) == DATA[start : start + 1000]
+            await clock.wait_for_sleepers()
+            await clock.advance(1)
 
 
 @pytest.mark.parametrize("known", [False, True])

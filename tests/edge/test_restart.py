@@ -53,6 +53,7 @@ def catalogued(proxy: Proxy) -> int:
 
 @pytest.mark.parametrize("how", ["clean stop", "kill -9"])
 async def test_a_restart_is_warm(tmp_path: Path, origin: Origin, how: str) -> None:
+    e_tag = origin.put("b/k", DATA).e_tag
     origin.put("b/other", stamped("other", 7, 3 * BLOCK))
     async with Proxy(tmp_path, origin) as proxy:
         assert (await proxy.get("k")).body == DATA
@@ -62,7 +63,7 @@ async def test_a_restart_is_warm(tmp_path: Path, origin: Origin, how: str) -> No
         origin.log.clear()
         await proxy.start()
         answer = await proxy.get("k", f"Range: bytes=100-{SIZE - 1}")
-        assert (answer.body, answer.headers["etag"]) == (DATA[100:], f"{origin.put('b/k', DATA).e_tag}")
+        assert (answer.body, answer.headers["etag"]) == (DATA[100:], e_tag)
         assert "detail=disk" in answer.cache
         assert check_stamped((await proxy.get("other", f"Range: bytes={BLOCK}-{BLOCK + 99}")).body, BLOCK) == 7
         assert (await proxy.get("k", method="HEAD")).headers["content-length"] == str(SIZE)
@@ -144,9 +145,10 @@ DAMAGES: Final = (flip_a_bit, flip_a_bit_of_the_header, truncate, empty, lengthe
 async def test_a_damaged_file_is_a_counted_miss_and_its_bytes_are_fetched_again(
     tmp_path: Path, origin: Origin, damage: Callable[[Path, Path], None]
 ) -> None:
-    origin.put("b/other", stamped("other", 1, BLOCK))
+    # Its name is as long, so its file differs in nothing but what it says.
+    origin.put("b/j", stamped("j", 1, BLOCK))
     async with Proxy(tmp_path, origin) as proxy:
-        await proxy.get("other")
+        await proxy.get("j")
         await everything_is_on_disk(proxy, blocks=1)
         (other,) = proxy.block_files()
         await proxy.get("k")
@@ -227,6 +229,8 @@ async def test_sigterm_lets_an_answer_under_way_end_and_says_not_ready_first(tmp
         while await proxy.ready() is True:
             await asyncio.sleep(0)
         assert await proxy.ready() is False
+        # That was said while the answer was still held back, not when it had been given up.
+        assert [each.answered_whole for each in origin.requests] == [False]
         # An idle connection is closed, a new one is not accepted, the answer goes on.
         assert await idle.reader.read() == b""
         with pytest.raises((OSError, CutShort)):
