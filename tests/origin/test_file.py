@@ -6,7 +6,10 @@ import asyncio
 import gzip
 import os
 import socket
+import tempfile
 import threading
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +25,7 @@ from rangecache.testing.clock import ManualClock
 from rangecache.testing.suites import STORE_CHECKS, content, read
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 
 def ref(key: str, bucket: str = "demo") -> ObjectRef:
@@ -203,12 +206,33 @@ async def test_what_takes_the_place_of_a_file_just_before_it_is_opened_is_refuse
     assert descriptors() == before
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-async def test_a_file_without_read_permission_is_forbidden(subject: FileSubject) -> None:
-    (subject.root / "closed").write_bytes(b"x")
-    (subject.root / "closed").chmod(0)
-    with pytest.raises(PermissionDenied, match="permissions"):
-        await read(subject.store, ref("closed"))
+@contextmanager
+def without_privileges() -> Iterator[None]:
+    """Root may read everything; for a moment be somebody who may not."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+async def test_a_file_without_read_permission_is_forbidden() -> None:
+    # Not below pytest's own folder, which nobody but its owner may enter.
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        for name, mode in (("open", 0o644), ("closed", 0)):
+            (root / name).write_bytes(b"x")
+            (root / name).chmod(mode)
+        store = FileStore({"demo": root})
+        with without_privileges():
+            assert (await read(store, ref("open")))[2] == b"x"
+            with pytest.raises(PermissionDenied, match="permissions"):
+                await read(store, ref("closed"))
+        await store.aclose()
 
 
 async def test_a_refusal_of_the_system_is_permission_denied(
