@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # RFC 9110 section 14.1.1: int-range = first-pos "-" [ last-pos ], suffix-range = "-" suffix-length.
 _SPEC = re.compile(r"([0-9]*)-([0-9]*)", re.ASCII)
+# What nearly every request has. Read by itself it costs a third of the general way.
+_PLAIN = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
 _DIGITS_MAX: Final = 19  # more digits than any size has; such a number lies beyond the end of every object
 _BEYOND: Final = 10**_DIGITS_MAX
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.ASCII)
@@ -82,6 +84,11 @@ def parse_range(header: str, max_ranges: int) -> tuple[RangeSpec, ...] | None:
     a malformed value and for more than `max_ranges` ranges: the RFC lets a server ignore those or refuse them, and
     ignoring would send the whole object to a client that asked for a little.
     """
+    plain = _PLAIN.fullmatch(header)
+    if plain is not None:
+        start, end = int(plain[1]), int(plain[2]) + 1
+        if start < end:
+            return (ByteRange(start, end),)
     unit, equals, listed = header.partition("=")
     if unit.lower() != "bytes":
         if equals and unit and unit.isascii() and unit.replace("-", "").isalnum():
@@ -124,12 +131,14 @@ def _number(digits: str) -> int:
 def resolve(spec: RangeSpec, size: int) -> ByteRange | None:
     """The bytes that `spec` means in an object of `size` bytes; None if it is not satisfiable (RFC 9110 14.1.2)."""
     match spec:
-        case SuffixRange(length):
-            return ByteRange(max(0, size - length), size) if length and size else None
+        case ByteRange(start, end):
+            if end <= size:
+                return spec
+            return ByteRange(start, size) if start < size else None
         case OffsetRange(start):
             return ByteRange(start, size) if start < size else None
-        case ByteRange(start, end):
-            return ByteRange(start, min(end, size)) if start < size else None
+        case SuffixRange(length):
+            return ByteRange(max(0, size - length), size) if length and size else None
 
 
 @dataclass(frozen=True, slots=True)

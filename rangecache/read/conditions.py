@@ -51,21 +51,23 @@ def decide(request: ReadRequest, meta: ObjectMeta, max_ranges: int) -> Decision:
             return Decision(304)
     elif request.if_modified_since is not None and _modified_since(request.if_modified_since, meta) is False:
         return Decision(304)
-    whole = (ByteRange(0, meta.size),)
     if request.head or request.range is None:
-        return Decision(200, whole)
+        return Decision(200, (ByteRange(0, meta.size),))
     if request.if_range is not None and not _if_range_holds(request.if_range, meta):
-        return Decision(200, whole, doubtful=True)
+        return Decision(200, (ByteRange(0, meta.size),), doubtful=True)
     try:
         specs = parse_range(request.range, max_ranges)
     except InvalidRange:
-        return Decision(416, doubtful=False)
+        return Decision(416)
+    if specs is not None and len(specs) == 1 and (found := resolve(specs[0], meta.size)) is not None:
+        return Decision(206, (found,))
+    return _resolve(specs, meta.size)
+
+
+def _resolve(specs: tuple[RangeSpec, ...] | None, size: int) -> Decision:
+    whole = (ByteRange(0, size),)
     if specs is None:
         return Decision(200, whole)
-    return _resolve(specs, meta.size, whole)
-
-
-def _resolve(specs: tuple[RangeSpec, ...], size: int, whole: tuple[ByteRange, ...]) -> Decision:
     ranges = tuple(found for spec in specs if (found := resolve(spec, size)) is not None)
     if not ranges:
         if not size and any(isinstance(spec, SuffixRange) and spec.length for spec in specs):
