@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from rangecache.blocks import disk_writer
-from rangecache.blocks.disk import DiskTier
+from rangecache.blocks.disk import CLOSE_TIMEOUT_S, DiskTier
 from rangecache.blocks.disk_files import BlockFiles
 from tests.blocks.conftest import BLOCK_BYTES, FILE_BYTES, block_key, content, keep, path_of, upkeep
 
@@ -252,7 +252,7 @@ async def test_leftovers_and_foreign_files_go_and_other_formats_stay(open_tier: 
 HOLDER = """
 import asyncio, sys
 from rangecache.aio.clock import SystemClock
-from rangecache.blocks.disk import DiskTier
+from rangecache.blocks.disk import CLOSE_TIMEOUT_S, DiskTier
 from tests.blocks.conftest import block_key, content
 
 async def main():
@@ -303,6 +303,97 @@ async def test_closing_gives_the_directory_back(open_tier: OpenTier) -> None:
     assert not first.owned
     second = await open_tier()
     assert second.owned
+
+
+class Gate:
+    """Holds up one kind of file work until it is opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, work: str) -> None:
+        self.arrived = threading.Semaphore(0)
+        self.open = threading.Event()
+        real = getattr(BlockFiles, work)
+
+        def held_up(files: BlockFiles, *args: object) -> object:
+            self.arrived.release()
+            assert self.open.wait(30)
+            return real(files, *args)
+
+        monkeypatch.setattr(BlockFiles, work, held_up)
+
+    async def wait_for_arrivals(self, count: int) -> None:
+        for _ in range(count):
+            assert await asyncio.to_thread(self.arrived.acquire, timeout=30)
+
+
+async def test_a_block_evicted_while_it_is_written_leaves_no_file(
+    open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_writer, "BATCH_BYTES", 1)
+    tier = await open_tier(limit_bytes=FILE_BYTES)
+    with monkeypatch.context() as patch:
+        gate = Gate(patch, "write")
+        tier.keep(block_key(0), content(block_key(0)))
+        await gate.wait_for_arrivals(1)
+        tier.keep(block_key(1), content(block_key(1)))
+        await gate.wait_for_arrivals(1)
+        gate.open.set()
+        await tier.flush()
+    assert not path_of(tier, block_key(0)).exists()
+    assert path_of(tier, block_key(1)).exists()
+    assert (tier.stats().blocks, tier.stats().evictions) == (1, 1)
+
+
+async def test_a_block_is_not_written_while_it_is_read(open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch) -> None:
+    tier = await open_tier(limit_bytes=FILE_BYTES)
+    await keep(tier, block_key(0))
+    with monkeypatch.context() as patch:
+        gate = Gate(patch, "read")
+        reading = asyncio.ensure_future(tier.get(block_key(0)))
+        await gate.wait_for_arrivals(1)
+        await keep(tier, block_key(1))  # evicts the one that is being read
+        await keep(tier, block_key(0))
+        gate.open.set()
+        assert await reading is None
+    assert [tier.contains(block_key(0)), tier.contains(block_key(1))] == [False, True]
+    await keep(tier, block_key(0))
+    assert await tier.get(block_key(0)) == content(block_key(0))
+
+
+async def test_closing_does_not_wait_for_ever_for_a_disk_that_hangs_and_keeps_the_directory_then(
+    open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
+) -> None:
+    monkeypatch.setattr(disk_writer, "BATCH_BYTES", 1)
+    tier = await open_tier()
+    gate = Gate(monkeypatch, "write")
+    for index in range(5):
+        tier.keep(block_key(index), content(block_key(index)))
+    await gate.wait_for_arrivals(disk_writer.WRITERS)
+    closing = asyncio.ensure_future(tier.aclose())
+    await clock.wait_for_sleepers(2)  # the upkeep, and closing itself
+    await clock.advance(CLOSE_TIMEOUT_S)
+    await clock.advance(CLOSE_TIMEOUT_S)
+    await closing
+    assert tier.owned
+    assert tier.stats().writes_dropped == 5 - disk_writer.WRITERS
+    gate.open.set()
+
+
+async def test_what_is_queued_is_given_up_when_the_disk_is_no_longer_written(
+    open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
+) -> None:
+    monkeypatch.setattr(disk_writer, "BATCH_BYTES", 1)
+    tier = await open_tier()
+    gate = Gate(monkeypatch, "write")
+    for index in range(5):
+        tier.keep(block_key(index), content(block_key(index)))
+    await gate.wait_for_arrivals(disk_writer.WRITERS)
+    tier._health.off("of a test")
+    gate.open.set()
+    await tier.flush()
+    assert tier.peek(block_key(4)) == content(block_key(4))
+    await upkeep(clock)
+    assert tier.peek(block_key(4)) is None
+    assert tier._writer.queue.held_bytes == 0
 
 
 async def test_its_repr_tells_its_state(open_tier: OpenTier, tmp_path: Path) -> None:

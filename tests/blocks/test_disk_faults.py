@@ -71,6 +71,36 @@ async def test_a_failed_write_makes_it_read_only_until_a_probe_succeeds(
     assert list((path_of(tier, block_key(0)).parent.parent).glob("**/tmp-*")) == []
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+async def test_a_full_disk_is_given_an_eighth_back(
+    open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    tier = await open_tier()
+    await keep(tier, *(block_key(index) for index in range(16)))
+    FailingCalls(monkeypatch, "writev", number)
+    await keep(tier, block_key(100))
+    assert [index for index in range(16) if not tier.contains(block_key(index))] == [0, 1]
+    assert not path_of(tier, block_key(0)).exists()
+
+
+async def test_a_directory_that_cannot_be_listed_is_off_until_it_can(
+    open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
+) -> None:
+    first = await open_tier()
+    await keep(first, block_key(0))
+    await first.aclose()
+    with monkeypatch.context() as patch:
+        FailingCalls(patch, "scandir", errno.EIO)
+        tier = await open_tier()
+        assert tier.stats().state == "off"
+        assert "cannot be listed" in tier.state_reason
+        assert await tier.get(block_key(0)) is None
+    await upkeep(clock, times=6)
+    await tier.flush()
+    assert (tier.stats().state, tier.stats().blocks) == ("rw", 1)
+    assert await tier.get(block_key(0)) == content(block_key(0))
+
+
 async def test_a_probe_that_fails_leaves_it_read_only(
     open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
 ) -> None:

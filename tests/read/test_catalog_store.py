@@ -137,6 +137,15 @@ async def test_without_the_directory_nothing_is_read_or_written(open_store: Open
     assert await store.get(REF) == RECORD
 
 
+async def test_what_is_pending_when_the_directory_is_lost_is_not_written(open_store: OpenStore, database: Path) -> None:
+    owned = True
+    store = open_store(lambda: owned)
+    store.put(REF, RECORD)
+    owned = False
+    await store.flush()
+    assert not database.exists()
+
+
 async def test_too_many_pending_changes_lose_the_oldest(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog_store, "PENDING_MAX", 3)
     refs = [ObjectRef("s3", "bucket", str(number)) for number in range(5)]
