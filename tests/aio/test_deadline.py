@@ -55,7 +55,9 @@ async def test_a_cancellation_at_the_same_moment_wins():
     task = asyncio.create_task(limited(clock, work))
     await clock.wait_for_sleepers()
     clock.shift(5)
-    # The sleeper has been woken and rings in the next turn of the loop; the reader leaves in this one.
+    while not task.cancelling():
+        await asyncio.sleep(0)
+    assert not task.done()  # the deadline has rung, but the work has not felt it yet
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

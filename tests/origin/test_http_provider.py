@@ -239,6 +239,12 @@ async def test_a_date_that_cannot_be_compared_identifies_nothing(
     assert (await meta_of(store, REF)).validator == ""
 
 
+async def test_a_weak_tag_is_shown_but_identifies_nothing(store: WebStore, origin: Origin):
+    origin.put("object", BODY, etag='W/"v1"', last_modified=None)
+    meta = await meta_of(store, REF)
+    assert (str(meta.e_tag), meta.validator, meta.generation) == ('W/"v1"', "", "")
+
+
 @pytest.mark.parametrize(("age_s", "strong"), [(0, False), (1, True), (-5, False)])
 async def test_a_date_is_strong_a_second_before_the_answer(store: WebStore, origin: Origin, age_s: int, strong: bool):
     date = datetime(2026, 1, 1, 0, 0, 10, tzinfo=UTC)
