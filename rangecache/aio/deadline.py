@@ -22,6 +22,7 @@ class Deadline:
         self._clock = clock
         self._delay_s = delay_s
         self._expired = False
+        self._left = False
 
     async def __aenter__(self) -> Self:
         task = asyncio.current_task()
@@ -37,8 +38,6 @@ class Deadline:
         if not timer.cancelled() and not self._left:
             self._expired = True
             self._task.cancel()
-
-    _left = False
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
