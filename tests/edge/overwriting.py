@@ -83,6 +83,9 @@ class Writer:
         self.names = [f"object-{number}" for number in range(OBJECTS)]
         self.histories = {name: History() for name in self.names}
         self._newest = dict.fromkeys(self.names, 0)
+        self.asked = 0
+        """Requests that reached the origin. Its log is emptied as they are counted: it would fill the memory."""
+        origin.on_request = self._count
         for name in self.names:
             self._write(name, 1)
 
@@ -103,6 +106,10 @@ class Writer:
             else:
                 self._write(name, self._newest[name] + 1)
             await asyncio.sleep(WRITE_EVERY_S)
+
+    async def _count(self, _: object) -> None:
+        self.asked += 1
+        self._origin.log.clear()
 
     def _write(self, name: str, version: int) -> None:
         self._newest[name] = max(version, self._newest[name])
@@ -155,6 +162,11 @@ class Reading:
         """Answers that the killing cost."""
         self.violations: list[Violation] = []
 
+    @property
+    def errors(self) -> int:
+        """Answers that a client could not use: of status 5xx, and cut ones."""
+        return self.cuts + sum(count for status, count in self.statuses.items() if status >= 500)
+
     async def run(self) -> None:
         """All readers, until all reads are done."""
         await asyncio.gather(*(self._reader() for _ in range(READERS * CONNECTIONS)))
@@ -165,21 +177,20 @@ class Reading:
         try:
             while self._left > 0 and len(self.violations) < VIOLATIONS_MAX:
                 self._left -= 1
-                if client is None:
-                    client = await Client.connect(await self._killer.port())
-                kills = self._killer.kills
+                port, kills = await self._killer.port(), self._killer.kills
                 try:
+                    if client is None:
+                        client = await Client.connect(port)
                     await self._read(client, seen)
-                except (CutShort, OSError) as error:
-                    client.close()
-                    client = None
+                except (CutShort, OSError):
+                    if client is not None:
+                        client.close()
+                        client = None
                     if self._killer.kills == kills:
                         self.cuts += 1
                     else:
                         self.killed += 1
                         self._left += 1
-                    if isinstance(error, OSError):
-                        await asyncio.sleep(0)
                 except Violation as violation:
                     self.violations.append(violation)
         finally:

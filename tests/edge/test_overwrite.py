@@ -60,14 +60,8 @@ async def overwrite(folder: Path, reads: int, seed: int) -> None:
                     other.cancel()
                     with suppress(asyncio.CancelledError):
                         await other
-            seconds = time.monotonic() - started
-    errors = reading.cuts + sum(count for status, count in reading.statuses.items() if status >= 500)
-    print(
-        f"\n{reading.reads} reads in {seconds:.0f} s, {reading.bytes >> 20} MiB, {writer.changes} changes,"
-        f" {killer.kills} kills, {errors} errors ({reading.cuts} cuts), {reading.killed} lost to kills,"
-        f" seed {seed}; {dict(reading.sources.most_common())}; {dict(reading.statuses.most_common())};"
-        f" {len(origin.requests)} origin requests; {len(reading.violations)} violations"
-    )
+                print(_figures(writer, killer, reading, time.monotonic() - started, seed))
+    errors = reading.errors
     assert not reading.violations, reading.violations
     assert errors <= ERRORS_SHARE_MAX * reads
     assert reading.reads + reading.cuts >= reads
@@ -76,6 +70,16 @@ async def overwrite(folder: Path, reads: int, seed: int) -> None:
     assert writer.changes > reads / 100
     for source in ("memory", "disk", "miss", "partial", "revalidated", "stale"):
         assert reading.sources[source] > reads / 1000, source
+
+
+def _figures(writer: Writer, killer: Killer, reading: Reading, seconds: float, seed: int) -> str:
+    """In one line, also of a run that is broken off."""
+    return (
+        f"\n{reading.reads} reads in {seconds:.0f} s, {reading.bytes >> 20} MiB, {writer.changes} changes,"
+        f" {killer.kills} kills, {reading.errors} errors ({reading.cuts} cuts), {reading.killed} lost to kills,"
+        f" seed {seed}; {dict(reading.sources.most_common())}; {dict(reading.statuses.most_common())};"
+        f" {writer.asked} origin requests; {len(reading.violations)} violations"
+    )
 
 
 def test_a_history_knows_what_could_be_seen() -> None:
