@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    if shutil.which("openssl") is None:
-        pytest.skip("the openssl command makes the certificates; install it")
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
@@ -61,12 +59,12 @@ async def reaching(
         await session.aclose()
 
 
-@pytest.mark.parametrize(("name", "host"), [("DNS:localhost", "localhost"), ("IP:127.0.0.1", "127.0.0.1")])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 async def test_a_private_authority_is_trusted_if_it_is_named(
-    origin: Origin, clock: ManualClock, authority: Authority, name: str, host: str
+    origin: Origin, clock: ManualClock, authority: Authority, host: str
 ):
     async with (
-        tls_front(port_of(origin), authority.server(name)) as front,
+        tls_front(port_of(origin), authority.server(host)) as front,
         reaching(f"https://{host}:{front.port}/", clock, ca_file=authority.ca_file) as store,
     ):
         assert (await read(store, REF))[2] == BODY
@@ -76,7 +74,7 @@ async def test_a_private_authority_that_is_not_named_is_refused(
     origin: Origin, clock: ManualClock, authority: Authority
 ):
     async with (
-        tls_front(port_of(origin), authority.server("DNS:localhost")) as front,
+        tls_front(port_of(origin), authority.server("localhost")) as front,
         reaching(f"https://localhost:{front.port}/", clock) as store,
     ):
         with pytest.raises(InvalidAnswer, match=r"egress\.ca_file"):
@@ -84,7 +82,7 @@ async def test_a_private_authority_that_is_not_named_is_refused(
     assert len(origin.requests) == 0
 
 
-@pytest.mark.parametrize("name", ["DNS:wrong.example.com", "IP:127.0.0.2", "DNS:ocalhost", "DNS:*.localhost"])
+@pytest.mark.parametrize("name", ["wrong.example.com", "127.0.0.2", "ocalhost", "*.localhost"])
 async def test_a_certificate_for_another_name_is_refused(
     origin: Origin, clock: ManualClock, authority: Authority, name: str
 ):
@@ -96,11 +94,21 @@ async def test_a_certificate_for_another_name_is_refused(
     assert len(origin.requests) == 0
 
 
+async def test_an_expired_certificate_is_refused(origin: Origin, clock: ManualClock, authority: Authority):
+    async with (
+        tls_front(port_of(origin), authority.server("localhost", not_after=datetime(2026, 1, 1, tzinfo=UTC))) as front,
+        reaching(f"https://localhost:{front.port}/", clock, ca_file=authority.ca_file) as store,
+    ):
+        with pytest.raises(InvalidAnswer):
+            await read(store, REF)
+    assert len(origin.requests) == 0
+
+
 async def test_a_redirect_never_leads_from_tls_to_plain_http(origin: Origin, clock: ManualClock, authority: Authority):
     origin.fail("object", Redirect(f"{origin.url}object"))
     allowed = origin.url.removeprefix("http://").rstrip("/")
     async with (
-        tls_front(port_of(origin), authority.server("DNS:localhost")) as front,
+        tls_front(port_of(origin), authority.server("localhost")) as front,
         reaching(
             f"https://localhost:{front.port}/", clock, ca_file=authority.ca_file, redirect_hosts=[allowed]
         ) as store,
@@ -149,7 +157,7 @@ async def test_a_proxy_is_asked_for_plain_addresses(origin: Origin, clock: Manua
 async def test_a_proxy_is_asked_for_a_tunnel_to_tls_and_the_certificate_is_still_checked(
     origin: Origin, clock: ManualClock, authority: Authority
 ):
-    async with forward_proxy() as proxy, tls_front(port_of(origin), authority.server("DNS:the.origin.test")) as front:
+    async with forward_proxy() as proxy, tls_front(port_of(origin), authority.server("the.origin.test")) as front:
         address = f"http://127.0.0.1:{proxy.port}"
         for host, right in (("the.origin.test", True), ("another.test", False)):
             url = f"https://{host}:{front.port}/"
@@ -168,7 +176,7 @@ async def test_a_proxy_is_asked_for_a_tunnel_to_tls_and_the_certificate_is_still
 async def test_a_proxy_gets_its_password_and_the_origin_does_not(
     origin: Origin, clock: ManualClock, authority: Authority, scheme: str
 ):
-    async with forward_proxy() as proxy, tls_front(port_of(origin), authority.server("DNS:the.origin.test")) as front:
+    async with forward_proxy() as proxy, tls_front(port_of(origin), authority.server("the.origin.test")) as front:
         port = front.port if scheme == "https" else port_of(origin)
         address = f"http://user:secret@127.0.0.1:{proxy.port}"
         url = f"{scheme}://the.origin.test:{port}/"
