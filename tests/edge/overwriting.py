@@ -173,13 +173,15 @@ class Reading:
 
     async def _reader(self) -> None:
         client: Client | None = None
+        kills = 0  # when the connection was made
         seen: dict[str, str] = {}
         try:
             while self._left > 0 and len(self.violations) < VIOLATIONS_MAX:
                 self._left -= 1
-                port, kills = await self._killer.port(), self._killer.kills
+                port = await self._killer.port()
                 try:
                     if client is None:
+                        kills = self._killer.kills
                         client = await Client.connect(port)
                     await self._read(client, seen)
                 except (CutShort, OSError):
