@@ -52,21 +52,17 @@ class HandOff:
         return first
 
     def discard(self) -> None:
-        """Nobody will read it."""
+        """Nobody will read it, or read on: the origin's connection is closed, if it is still open."""
         self._taken.set()
         if self._task is not None:
             self._task.cancel()
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The answer's bytes. Raises what the origin raised. Closing it early closes the origin's connection."""
-        try:
-            while (chunk := await self._chunks.get()) is not None:
-                if isinstance(chunk, RangecacheError):
-                    raise chunk
-                yield chunk
-        finally:
-            if self._task is not None:
-                self._task.cancel()
+        """The answer's bytes. Raises what the origin raised. Whoever stops early has to `discard` the rest."""
+        while (chunk := await self._chunks.get()) is not None:
+            if isinstance(chunk, RangecacheError):
+                raise chunk
+            yield chunk
 
     async def pump(self, answer: GetResult, known: Known, keep: BlockStore | None) -> None:
         """Pass the answer on, storing the whole blocks that pass by in `keep`. Runs in the answer's own task."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from rangecache.errors import BodyCut, InvalidAnswer
+from rangecache.errors import BodyCut, GenerationGone, InvalidAnswer
 from rangecache.origin.base import GetResult
 from rangecache.ranges import ByteRange, parse_range
 from rangecache.read.body import PRIMED
@@ -64,22 +64,27 @@ async def cut(chunks: AsyncIterator[bytes], answered: ByteRange, wanted: ByteRan
 
 async def from_hand_off(hand_off: HandOff, wanted: ByteRange, served: Cell) -> AsyncGenerator[memoryview, None]:
     """The bytes of `wanted` out of a response that was opened for this request; the first piece is empty."""
-    async with (
-        aclosing(hand_off.chunks()) as chunks,
-        aclosing(cut(chunks, hand_off.range, wanted)) as pieces,
-    ):
+    try:
         yield PRIMED
-        async for piece in pieces:
-            served.value += len(piece)
-            yield piece
+        async with (
+            aclosing(hand_off.chunks()) as chunks,
+            aclosing(cut(chunks, hand_off.range, wanted)) as pieces,
+        ):
+            async for piece in pieces:
+                served.value += len(piece)
+                yield piece
+    finally:
+        hand_off.discard()
 
 
 class PassThrough:
     """One request of the origin for one request of a client."""
 
-    def __init__(self, store: ObjectStore, request: ReadRequest, max_ranges: int) -> None:
+    def __init__(self, store: ObjectStore, request: ReadRequest, known: ObjectMeta, max_ranges: int) -> None:
+        """`known` is what the origin said last: what If-Range is likely to be compared with."""
         self._store = store
         self._request = request
+        self._known = known
         self._max_ranges = max_ranges
         self.meta: ObjectMeta
         self.decision: Decision
@@ -89,7 +94,8 @@ class PassThrough:
     async def pieces(self, served: Cell) -> AsyncGenerator[memoryview, None]:
         """The answer's bytes; the first piece is empty. Close it if it is not read to its end.
 
-        Raises `RangeNotSatisfiable`, with the object's length, for a range that lies beyond it.
+        Raises `RangeNotSatisfiable`, with the object's length, for a range that lies beyond it, and `GenerationGone`
+        where the object is no longer the one that an If-Range named.
         """
         spec = self._spec()
         async with self._store.get(self._request.ref, range=spec) as answer:
@@ -100,6 +106,8 @@ class PassThrough:
             self.decision = single(decide(self._request, answer.meta, self._max_ranges), answer.meta)
             for wanted in self.decision.ranges:
                 if not reaches(answer.range, self.decision):
+                    if self._request.if_range is not None:
+                        raise GenerationGone("the object has changed since it was first read", answer.meta)
                     raise InvalidAnswer("the origin sent other bytes than those asked for")
                 check_skip(answer.range, wanted)
             yield PRIMED
@@ -110,9 +118,11 @@ class PassThrough:
                         yield piece
 
     def _spec(self) -> RangeSpec | None:
-        """The one range to ask for; None for the whole object: no range, several, or one that a condition may undo."""
+        """The one range to ask for; None for the whole object: no range, several, or one that a condition undoes."""
         request = self._request
-        if request.head or request.range is None or request.if_range is not None:
+        if request.range is None:
+            return None
+        if request.if_range is not None and decide(request, self._known, self._max_ranges).status != 206:
             return None
         specs = parse_range(request.range, self._max_ranges)
         return specs[0] if specs is not None and len(specs) == 1 else None

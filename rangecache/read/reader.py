@@ -138,7 +138,7 @@ class RangeReader:
             try:
                 return await self._open(request)
             except GenerationGone:
-                # Nothing has been sent. The fetcher has struck the dead version off the catalog.
+                # Nothing has been sent, and the dead version has been struck off the catalog.
                 if restart == RESTARTS:
                     raise
         raise AssertionError("unreachable")
@@ -160,7 +160,7 @@ class RangeReader:
                 return reply
         # An opening has just said all that a request without a body wants; so has no later look at a bypassed object.
         if current.known.bypass and not (bodiless and current.opened is not None):
-            return await self._pass_through(request)
+            return await self._pass_through(request, current.known)
         return await self._from_blocks(request, current, decision, wishes)
 
     async def _current(self, request: ReadRequest, wishes: Wishes) -> Current:
@@ -173,10 +173,13 @@ class RangeReader:
                 raise NotCached("this object is not in the cache, and only-if-cached was asked")
             return await self._ask(request, None)
         now = self._clock.monotonic()
-        if now < known.fresh_until and not wishes.revalidate:
-            return Current(known)
+        fresh = now < known.fresh_until and not wishes.revalidate
         if known.bypass:
-            return await self._ask(request, None)
+            if wishes.only_if_cached:
+                raise NotCached("this object is not kept in the cache, and only-if-cached was asked")
+            return Current(known) if fresh and not request.head else await self._ask(request, known)
+        if fresh:
+            return Current(known)
         over_s = now - known.fresh_until
         if wishes.only_if_cached:
             raise NotCached("the cached version of this object has to be validated, and only-if-cached was asked")
@@ -196,8 +199,11 @@ class RangeReader:
         if request.head and known is None:
             by_head = not self._habits.wants_block(request.ref)
             self._habits.asked(request.ref)
+        elif request.head and known is not None:
+            by_head = known.bypass  # its first block would not be kept
         wanted = _wanted(request, self._max_ranges)
-        opened, first = await self._opener.open(request.ref, wanted, known, by_head=by_head)
+        stale = None if known is None or known.bypass else known
+        opened, first = await self._opener.open(request.ref, wanted, stale, by_head=by_head)
         return Current(opened.known, opened, first)
 
     async def _from_blocks(self, request: ReadRequest, current: Current, decision: Decision, wishes: Wishes) -> Reply:
@@ -224,6 +230,8 @@ class RangeReader:
     def _status(self, current: Current, presence: Presence | None) -> CacheStatus:
         """Say how the answer came about (RFC 9211)."""
         opened, missing = current.opened, presence is not None and presence.missing > 0
+        if current.known.bypass:
+            return CacheStatus("bypass", fwd="bypass", fwd_status=None if opened is None else opened.status)
         if current.stale and not missing:
             ttl_s = int(current.known.fresh_until - self._clock.monotonic()) - 1
             return CacheStatus("stale", hit=True, ttl_s=ttl_s)
@@ -270,13 +278,18 @@ class RangeReader:
         age_s = known.age(self._clock.monotonic())
         return Reply(decision.status, known.meta, cache, age_s, decision.ranges, pieces)
 
-    async def _pass_through(self, request: ReadRequest) -> Reply:
+    async def _pass_through(self, request: ReadRequest, known: Known) -> Reply:
         """Ask the origin for exactly what the client asked for, for this client alone."""
-        passing = PassThrough(self._stores[request.ref.provider], request, self._max_ranges)
+        passing = PassThrough(self._stores[request.ref.provider], request, known.meta, self._max_ranges)
         pieces = passing.pieces(self._served.cell(request.ref.provider, "origin"))
-        await anext(pieces)
+        try:
+            await anext(pieces)
+        except GenerationGone as gone:
+            if gone.current is not None:
+                self._catalog.learned(gone.current)
+            raise
         reply = passing.reply(pieces)
-        if request.head or not reply.ranges:
+        if not reply.ranges:
             await pieces.aclose()
             reply.ranges, reply.body = (), ()
         return reply
