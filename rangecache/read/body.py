@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from rangecache.errors import BudgetExhausted, TransientError
 from rangecache.ranges import block_indices
 
 if TYPE_CHECKING:
@@ -59,8 +60,9 @@ class BodyReader:
     async def pieces(self) -> AsyncGenerator[memoryview, None]:
         """The bytes of all ranges in order; no piece crosses a range's border.
 
-        The first piece is empty: by then the origin has vouched for the first run that is missing, so an object that
-        has changed is found out (`GenerationGone`) while nothing has been sent. Close it if it is not read to its end.
+        The first piece is empty: by then the origin has vouched for the first run that is missing, if it begins within
+        the first run's worth of blocks. So an object that has changed is mostly found out (`GenerationGone`) while
+        nothing has been sent. Close it if it is not read to its end.
         """
         known, block_bytes = self._known, self._known.block_bytes
         served = False
@@ -68,13 +70,15 @@ class BodyReader:
             await self._prime()
             yield PRIMED
             at = -1
-            for wanted in self._ranges:
+            for number, wanted in enumerate(self._ranges):
                 position = wanted.start
+                # With several ranges the reading may come back to a run.
+                back = min((later.start for later in self._ranges[number + 1 :]), default=wanted.end)
                 while position < wanted.end:
                     if position // block_bytes != at:
                         at = position // block_bytes
                         self._passed += 1
-                        self._pass(position)
+                        self._leave_behind(min(position, back))
                         self._read_ahead()
                     piece, source = await self._piece(position, wanted.end)
                     position += len(piece)
@@ -116,25 +120,25 @@ class BodyReader:
         self._claim_next()
         if missing is None:
             return
+        # What is missing only behind a whole run's worth of cached blocks is not waited for: they can go out meanwhile.
         run = self._run_at(missing * self._known.block_bytes)
         if run is not None:
             await run.wait_opened()
 
-    def _claim_next(self) -> None:
-        """Claim the next blocks of the plan, one run's worth."""
+    def _claim_next(self) -> bool:
+        """Claim the next blocks of the plan, one run's worth. False at its end."""
         indices = [index for _, index in zip(range(self._fetcher.run_blocks), self._plan, strict=False)]
         self._claimed += len(indices)
         self._attach(self._fetcher.claim(self._known, indices, "demand"))
+        return bool(indices)
 
     def _read_ahead(self) -> None:
         """Keep `AHEAD_RUNS` runs claimed beyond the block being read, as far as there is room for them."""
         run_blocks = self._fetcher.run_blocks
         while self._claimed - self._passed < (AHEAD_RUNS - 1) * run_blocks:
-            before = self._claimed
             if self._claimed > self._passed and not self._fetcher.has_room(run_blocks * self._known.block_bytes):
                 return
-            self._claim_next()
-            if self._claimed == before:
+            if not self._claim_next():
                 return
 
     def _attach(self, found: list[Run]) -> None:
@@ -149,20 +153,27 @@ class BodyReader:
                 return run
         return None
 
-    def _pass(self, position: int) -> None:
-        """Leave the runs that lie behind. With several ranges the reading may come back to one, so they are kept."""
-        if len(self._ranges) > 1:
-            return
-        for run in [run for run in self._attached if run.end <= position]:
-            self._attached.remove(run)
-            self._fetcher.detach(run, satisfied=True)
+    def _leave_behind(self, position: int) -> None:
+        """Leave the runs of which nothing before `position` is wanted any more, and those that have no bytes left."""
+        for run in [run for run in self._attached if run.end <= position or run.dropped]:
+            self._leave(run)
+
+    def _leave(self, run: Run) -> None:
+        self._attached.remove(run)
+        self._fetcher.detach(run, satisfied=True)
 
     async def _piece(self, position: int, end: int) -> tuple[memoryview, str]:
         """The next bytes, at most to the end of their block, and where they were found."""
         index = position // self._known.block_bytes
         key = self._known.block_key(index)
+        needed = range(index, index + 1)
         while True:
             run = self._run_at(position)
+            if run is not None and position >= run.arrived and isinstance(run.error, (TransientError, BudgetExhausted)):
+                # It failed while it was ahead and nobody waited for it. By now the origin may answer again.
+                needed = range(index, run.blocks.stop)
+                self._leave(run)
+                continue
             if run is not None:
                 piece = await run.read(position, end)
                 if piece is not None:
@@ -173,4 +184,4 @@ class BodyReader:
             if block is not None:
                 offset = index * self._known.block_bytes
                 return block[position - offset : end - offset], source
-            self._attach(self._fetcher.claim(self._known, (index,), "demand", needed=index))
+            self._attach(self._fetcher.claim(self._known, needed, "demand", needed=index))

@@ -194,6 +194,7 @@ class Fetcher:
             self._coming_bytes -= run.length
 
     def _failed(self, run: Run, error: RangecacheError) -> None:
+        self._unregister(run)  # at once: who comes now begins anew
         if isinstance(error, GenerationGone):
             self._catalog.conflict(run.known)
             self._metrics.version_conflicts.cell(run.known.meta.ref.provider).value += 1

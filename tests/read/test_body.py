@@ -1,0 +1,81 @@
+"""The body of one answer: what is fetched for it, when, and what it does with runs that fail or lie behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rangecache.errors import Unavailable
+from rangecache.testing.objects import stamped
+from tests.read.conftest import BLOCK, REF, Cache, drain
+
+if TYPE_CHECKING:
+    from rangecache.origin.memory import MemoryRequest
+
+DATA = stamped("k", 1, 40 * BLOCK)
+
+
+async def _settle() -> None:
+    for _ in range(200):
+        await asyncio.sleep(0)
+
+
+async def test_a_run_that_failed_ahead_of_its_reader_is_asked_for_again_when_he_comes_to_it(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    await cache.read("bytes=0-0")
+    failed: list[MemoryRequest] = []
+
+    async def fail_once(request: MemoryRequest) -> None:
+        if getattr(request.range, "start", 0) >= 16 * BLOCK and not failed:
+            failed.append(request)
+            raise Unavailable("for a moment")
+
+    cache.origin.before_answer = fail_once
+    reply = await cache.open()
+    assert isinstance(reply.body, AsyncGenerator)
+    received = b""
+    async for piece in reply.body:
+        received += piece
+        await _settle()  # a client slower than the origin
+    assert received == DATA
+    (request,) = failed
+    assert [each.range for each in cache.origin.requests].count(request.range) == 2
+    assert cache.origin.request_count == 7
+
+
+async def test_an_origin_that_goes_on_failing_is_asked_once_more_and_then_the_answer_is_cut(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    await cache.read("bytes=0-0")
+
+    async def fail(request: MemoryRequest) -> None:
+        if getattr(request.range, "start", 0) >= 8 * BLOCK:
+            raise Unavailable("for good")
+
+    cache.origin.before_answer = fail
+    reply = await cache.open()
+    assert isinstance(reply.body, AsyncGenerator)
+    await anext(reply.body)
+    await _settle()
+    before = cache.origin.request_count
+    with pytest.raises(Unavailable):
+        await drain(reply)
+    assert cache.origin.request_count == before + 2  # once more, and what the reading ahead had still to ask
+
+
+async def test_runs_behind_the_reader_are_left_also_with_several_ranges(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    await cache.read("bytes=0-0")
+    half = 20 * BLOCK
+    reply = await cache.open(f"bytes=0-{half - 1},{half}-")
+    assert isinstance(reply.body, AsyncGenerator)
+    most = received = 0
+    async for piece in reply.body:
+        received += len(piece)
+        await _settle()
+        most = max(most, cache.room.taken_bytes)
+    assert received == len(DATA)
+    assert most <= 5 * 8 * BLOCK
+    assert cache.room.taken_bytes == 0
