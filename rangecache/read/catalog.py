@@ -31,6 +31,7 @@ ABSENT_MAX: Final = 8_192  # a flood of absent names must not push out what is k
 BYPASS_S: Final = 120.0  # how long an object that cannot be stored is passed through without trying (hit-for-miss)
 CONFLICTS: Final = 3  # so many versions in CONFLICTS_WITHIN_S, and back ends disagree with each other
 CONFLICTS_WITHIN_S: Final = 60.0
+IMMUTABLE: Final = "immutable"  # as a validator: the operator's word, where the origin has none
 # RFC 9111 section 3.2: what a 304 does not renew. The rest of these describe bytes that have not changed.
 _NOT_RENEWED: Final = {"content-encoding", "content-length", "content-range", "content-type", "etag", "last-modified"}
 
@@ -132,7 +133,7 @@ class Catalog:
         life = lifetime(ttl, meta.headers, self._clock.wall())
         if not meta.validator and ttl == "immutable":
             # The operator's word that the bytes never change stands in for the validator that the origin lacks.
-            meta = replace(meta, validator="immutable")
+            meta = replace(meta, validator=IMMUTABLE)
         bypass = not life.storable or not meta.validator or self._disputed(meta, now)
         fresh_s = BYPASS_S if bypass else life.fresh_s
         known = Known(meta, self._block_bytes, now, now + fresh_s, life.age_s, life.stale_allowed, bypass)
@@ -143,13 +144,22 @@ class Catalog:
         """The origin answered 304: this version is still current. Its headers are freshened (RFC 9111 4.3.4)."""
         fresh = {name: value for name, value in headers.items() if name not in _NOT_RENEWED}
         meta = replace(known.meta, headers={**known.meta.headers, **fresh})
-        # An Age that came with the first answer says nothing of this one.
-        dated = {**meta.headers, "age": headers.get("age", "")}
+        # The Age and Date that came with the first answer say nothing of this one.
+        dated = {**meta.headers, "age": headers.get("age", ""), "date": headers.get("date", "")}
         life = lifetime(self._rule(meta.ref), dated, self._clock.wall())
         now = self._clock.monotonic()
-        renewed = Known(meta, self._block_bytes, now, now + life.fresh_s, life.age_s, life.stale_allowed)
+        fresh_s = life.fresh_s if life.storable else BYPASS_S
+        renewed = Known(
+            meta, self._block_bytes, now, now + fresh_s, life.age_s, life.stale_allowed, bypass=not life.storable
+        )
         self._keep(renewed)
         return renewed
+
+    def pass_through(self, known: Known) -> None:
+        """The origin cannot give parts of this version."""
+        if (current := self._known.get(known.meta.ref)) is not None:
+            now = self._clock.monotonic()
+            self._keep(replace(current, bypass=True, fresh_until=now + BYPASS_S))
 
     def absent(self, ref: ObjectRef) -> None:
         """The origin answered an unpinned request with 404."""
@@ -186,12 +196,19 @@ class Catalog:
     def _keep(self, known: Known) -> None:
         ref = known.meta.ref
         self._absent.pop(ref, None)
-        self._known[ref] = known
-        self._known.move_to_end(ref)
+        self._remember(known)
+        if self._store is None:
+            return
+        if known.bypass:
+            self._store.forget(ref)  # an older version that could be stored must not come back with a restart
+        else:
+            self._store.put(ref, self._record(known))
+
+    def _remember(self, known: Known) -> None:
+        self._known[known.meta.ref] = known
+        self._known.move_to_end(known.meta.ref)
         while len(self._known) > OBJECTS_MAX:
             self._known.popitem(last=False)
-        if self._store is not None and not known.bypass:
-            self._store.put(ref, self._record(known))
 
     def _record(self, known: Known) -> dict[str, Any]:
         """As JSON: dates as text, no infinity."""
@@ -234,11 +251,17 @@ class Catalog:
         if not meta.validator or (self._source is not None and self._source(ref) != meta.source):
             return None
         rule = self._rule(ref)
-        if rule != "origin":
-            fresh_s = math.inf if rule == "immutable" else float(rule)  # the rule may have changed since
+        # The rule may have changed since.
+        if meta.validator == IMMUTABLE and rule != "immutable":
+            return None  # nothing but the operator's word stood for these bytes
+        life = lifetime(rule, meta.headers, float(record["validated_wall"]))
+        if not life.storable:
+            return None
+        fresh_s = min(fresh_s, life.fresh_s) if rule == "origin" else life.fresh_s
+        stale_allowed = stale_allowed and life.stale_allowed
         now = self._clock.monotonic()
         validated_at = now - elapsed_s
         fresh_until = validated_at + fresh_s if elapsed_s >= 0 or math.isinf(fresh_s) else now
         known = Known(meta, self._block_bytes, min(now, validated_at), fresh_until, age_s, stale_allowed)
-        self._known[ref] = known
+        self._remember(known)
         return known

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rangecache.httpdate import format_http_date
 from rangecache.model import ObjectRef
 from rangecache.origin.memory import MemoryStore
 from rangecache.read.catalog import Catalog, Known
@@ -146,3 +148,62 @@ async def test_absences_are_forgotten_after_their_time_and_bounded(monkeypatch: 
     assert [catalog.is_absent(ObjectRef("s3", "b", str(i))) for i in range(10)] == [False] * 5 + [True] * 5
     await clock.advance(2.1)
     assert not catalog.is_absent(ObjectRef("s3", "b", "9"))
+
+
+async def test_the_operators_word_that_is_withdrawn_no_longer_stands_for_a_validator() -> None:
+    clock, store = ManualClock(), JsonStore()
+    _catalog(clock, store, "immutable").learned(_meta(e_tag=None))
+    assert await _restart(clock, store, "immutable") is not None
+    assert await _restart(clock, store, 60.0) is None
+
+
+async def test_an_object_that_may_no_longer_be_stored_does_not_come_back_with_a_restart() -> None:
+    clock, store = ManualClock(), JsonStore()
+    catalog = _catalog(clock, store)
+    catalog.learned(_meta())
+    assert catalog.learned(_meta(e_tag=None)).bypass
+    assert await _restart(clock, store) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "fresh_s"), [("no-store", None), ("no-cache", 0), ("max-age=5", 5), ("max-age=3600", 60)]
+)
+async def test_a_record_is_believed_no_longer_than_a_new_rule_allows(header: str, fresh_s: float | None) -> None:
+    clock, store = ManualClock(), JsonStore()
+    meta = MemoryStore().put(REF, b"x", headers={"cache-control": header})
+    _catalog(clock, store, 60.0).learned(meta)
+    after = await _restart(clock, store, "origin")
+    assert (None if after is None else after.fresh_until - clock.monotonic()) == fresh_s
+
+
+async def test_what_is_read_back_from_the_store_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, store = ManualClock(), JsonStore()
+    refs = [ObjectRef("s3", "b", f"k{i}") for i in range(30)]
+    for ref in refs:
+        _catalog(clock, store).learned(MemoryStore().put(ref, b"x"))
+    monkeypatch.setattr("rangecache.read.catalog.OBJECTS_MAX", 10)
+    catalog = _catalog(clock, store)
+    for ref in refs:
+        assert await catalog.find(ref) is not None
+    assert len(catalog) == 10
+
+
+def test_a_304_that_forbids_storing_ends_it() -> None:
+    catalog = _catalog(ManualClock(), JsonStore(), "origin")
+    known = catalog.learned(MemoryStore().put(REF, b"x", headers={"cache-control": "max-age=60"}))
+    assert not known.bypass
+    assert catalog.renewed(known, {"cache-control": "no-store"}).bypass
+
+
+def test_a_304_without_a_date_is_not_as_old_as_the_first_answer() -> None:
+    clock = ManualClock()
+    catalog = _catalog(clock, JsonStore(), "origin")
+    headers = {
+        "cache-control": "max-age=60",
+        "date": format_http_date(datetime.fromtimestamp(clock.wall() - 3600, UTC)),
+    }
+    known = catalog.learned(MemoryStore().put(REF, b"x", headers=headers))
+    assert known.fresh_until == clock.monotonic()
+    renewed = catalog.renewed(known, {})
+    assert renewed.fresh_until == clock.monotonic() + 60
+    assert renewed.age(clock.monotonic()) == 0
