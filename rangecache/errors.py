@@ -96,6 +96,10 @@ class InvalidAnswer(OriginError):
     """The origin answered nonsense: wrong range, wrong length, a coding nobody asked for. Not retried."""
 
 
+class RangeIgnored(InvalidAnswer):
+    """The origin sends the whole object whatever range is asked for, and it is too long to skip to each part of it."""
+
+
 class TransientError(OriginError):
     """Asking again may help. The only errors that are retried."""
 

@@ -24,9 +24,18 @@ from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from rangecache.errors import GenerationGone, InvalidAnswer, RangecacheError, Unavailable
+from rangecache.errors import (
+    GenerationGone,
+    InvalidAnswer,
+    NotFound,
+    RangecacheError,
+    RangeIgnored,
+    RangeNotSatisfiable,
+    Unavailable,
+)
 from rangecache.origin.base import GetResult
 from rangecache.ranges import ByteRange, runs
+from rangecache.read.catalog import IMMUTABLE
 from rangecache.read.run import Run
 
 if TYPE_CHECKING:
@@ -169,7 +178,7 @@ class Fetcher:
     async def _fetch(self, run: Run, purpose: Purpose) -> None:
         meta = run.known.meta
         # The operator's `immutable` may stand in for a validator that the origin does not have: nothing to pin to.
-        pin = None if meta.validator == "immutable" else meta
+        pin = None if meta.validator == IMMUTABLE else meta
         wanted = ByteRange(run.start, run.end)
         try:
             async with self._stores[meta.ref.provider].get(
@@ -181,6 +190,9 @@ class Fetcher:
                 self._arrived(run)
                 await self.land(run, answer)
         except RangecacheError as error:
+            if pin is None and isinstance(error, (NotFound, RangeNotSatisfiable)):
+                # The run was for a version, pin or not. What is true now is found out by asking anew.
+                error = GenerationGone("an object that the configuration calls immutable has changed")
             self._failed(run, error)
 
     def _ended(self, run: Run, _: asyncio.Task[None]) -> None:
@@ -198,6 +210,8 @@ class Fetcher:
         if isinstance(error, GenerationGone):
             self._catalog.conflict(run.known)
             self._metrics.version_conflicts.cell(run.known.meta.ref.provider).value += 1
+        elif isinstance(error, RangeIgnored):
+            self._catalog.pass_through(run.known)
         run.fail(error)
 
     def _register(self, run: Run) -> None:
@@ -232,16 +246,14 @@ class Fetcher:
 
 
 def _check(answer: GetResult, wanted: ByteRange, meta: ObjectMeta) -> None:
-    """Distrust the answer once more, as the one who knows which version it must be. Raises `GenerationGone` or
-    `InvalidAnswer`."""
-    if meta.validator == "immutable":
-        if answer.meta.size != meta.size:
-            raise GenerationGone("an object that the configuration calls immutable has changed its length", answer.meta)
+    """Distrust the answer once more, as the one who knows which version it must be. Raises `GenerationGone`,
+    `RangeIgnored` or `InvalidAnswer`."""
+    if meta.validator == IMMUTABLE:
+        if (answer.meta.size, answer.meta.content_encoding) != (meta.size, meta.content_encoding):
+            raise GenerationGone("an object that the configuration calls immutable has changed", answer.meta)
     elif answer.meta.generation != meta.generation:
         raise GenerationGone("the object has changed at the origin", answer.meta)
     if answer.range.start > wanted.start or answer.range.end < wanted.end:
         raise InvalidAnswer("the origin sent other bytes than those asked for")
-    if wanted.start - answer.range.start > SKIP_BYTES_MAX:
-        raise InvalidAnswer(
-            "the origin ignores Range, and the bytes asked for lie too deep in the object to skip there"
-        )
+    if answer.range != wanted and meta.size > SKIP_BYTES_MAX:
+        raise RangeIgnored("the origin ignores Range, and the object is too long to be read in parts that way")

@@ -16,6 +16,7 @@ from rangecache.errors import (
     InvalidRange,
     NotCached,
     NotFound,
+    RangeIgnored,
     TransientError,
 )
 from rangecache.ranges import ByteRange, OffsetRange, block_indices, parse_range
@@ -137,8 +138,8 @@ class RangeReader:
         for restart in range(RESTARTS + 1):
             try:
                 return await self._open(request)
-            except GenerationGone:
-                # Nothing has been sent, and the dead version has been struck off the catalog.
+            except (GenerationGone, RangeIgnored):
+                # Nothing has been sent, and the catalog knows that this version is dead, or has to be passed through.
                 if restart == RESTARTS:
                     raise
         raise AssertionError("unreachable")

@@ -71,3 +71,18 @@ async def test_an_if_range_that_has_just_ceased_to_hold_gets_the_whole_new_objec
     cache.origin.put(REF, newer, headers=NO_STORE)
     reply = await cache.open(f"bytes={20 * BLOCK}-", if_range=tag)
     assert (reply.status, await drain(reply)) == (200, newer)
+
+
+@pytest.mark.parametrize("wanted", [None, f"bytes=0-{30 * BLOCK - 1}", "bytes=0-9"])
+async def test_a_long_object_of_an_origin_that_ignores_ranges_can_be_read_again_when_it_is_no_longer_cached(
+    make_cache: type[Cache], monkeypatch: pytest.MonkeyPatch, wanted: str | None
+) -> None:
+    for module in ("fetcher", "passing", "reader"):
+        monkeypatch.setattr(f"rangecache.read.{module}.SKIP_BYTES_MAX", 10 * BLOCK)
+    cache = make_cache(memory_bytes=10 * BLOCK)
+    cache.origin.ignores_ranges = True
+    cache.origin.put(REF, DATA)
+    first = await cache.read(wanted)
+    for _ in range(3):
+        assert await cache.read(wanted) == first
+    assert cache.origin.request_count <= 5

@@ -618,3 +618,32 @@ async def test_the_catalog_is_bounded(cache: Cache, monkeypatch: pytest.MonkeyPa
         cache.origin.put(ref, b"x")
         await cache.read(None, ref)
     assert len(cache.catalog) == 10
+
+
+@pytest.mark.parametrize("wanted", ["bytes=20480-20489", "bytes=0-"])
+@pytest.mark.parametrize("left", [None, 2 * BLOCK, 0])
+async def test_an_immutable_object_that_is_replaced_all_the_same_is_begun_anew(
+    make_cache: type[Cache], left: int | None, wanted: str
+) -> None:
+    cache = make_cache(ttl="immutable")
+    cache.origin.put(REF, DATA, e_tag=None)
+    await cache.read("bytes=0-0")
+    if left is None:
+        cache.origin.delete(REF)
+        with pytest.raises(NotFound):
+            await cache.read(wanted)
+        return
+    newer = stamped("k", 2, left)
+    cache.origin.put(REF, newer, e_tag=None)
+    reply = await cache.open(wanted)
+    assert reply.meta.size == left
+    assert await drain(reply) == (newer if left and wanted == "bytes=0-" else b"")
+
+
+async def test_an_immutable_object_is_not_mixed_of_two_codings(make_cache: type[Cache]) -> None:
+    cache = make_cache(ttl="immutable")
+    cache.origin.put(REF, DATA, e_tag=None)
+    await cache.read("bytes=0-0")
+    newer = stamped("k", 2, len(DATA))
+    cache.origin.put(REF, newer, e_tag=None, headers={"content-encoding": "gzip"})
+    assert await cache.read() == newer
