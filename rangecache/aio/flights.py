@@ -90,6 +90,8 @@ class Flights(Generic[K, V]):
     def _start(self, key: K, work: Callable[[Flight[V]], Coroutine[Any, Any, None]]) -> Flight[V]:
         flight: Flight[V] = Flight(asyncio.get_running_loop().create_future())
         flight._task = self._background.spawn(self._run(flight, work), self._name)
+        # A task that is cancelled before its first step runs no line of its own: nobody may wait for it for ever.
+        flight._task.add_done_callback(lambda _: flight._landed.cancel())
         # The flight leaves the table as soon as it has landed: who comes later looks at what it brought.
         flight._landed.add_done_callback(lambda landed: self._landed(key, flight, landed))
         self._flights[key] = flight

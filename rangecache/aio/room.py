@@ -12,7 +12,10 @@ class ByteRoom:
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.taken_bytes = 0
+        self.wanted_bytes = 0
+        """What those who wait ask for, all together."""
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._left = 0
 
     def try_take(self, size: int) -> bool:
         """Take `size` bytes at once if they are free and nobody waits."""
@@ -27,13 +30,15 @@ class ByteRoom:
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((size, turn))
+        self.wanted_bytes += size
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self.give(size)  # it was granted in the moment that the waiter left
             else:
-                self._waiting = deque(entry for entry in self._waiting if entry[1] is not turn)
+                self.wanted_bytes -= size
+                self._forget_one()
                 self._grant()
             raise
 
@@ -45,17 +50,23 @@ class ByteRoom:
     def _fits(self, size: int) -> bool:
         return self.taken_bytes + size <= self.limit_bytes or not self.taken_bytes
 
+    def _forget_one(self) -> None:
+        """Entries of those who left stay until half the queue is made of them: a search for each would be quadratic."""
+        self._left += 1
+        if 2 * self._left > len(self._waiting):
+            self._waiting = deque(entry for entry in self._waiting if not entry[1].cancelled())
+            self._left = 0
+
     def _grant(self) -> None:
-        while self._waiting and self._fits(self._waiting[0][0]):
-            size, turn = self._waiting.popleft()
-            if not turn.done():
+        while self._waiting:
+            size, turn = self._waiting[0]
+            if not turn.cancelled():
+                if not self._fits(size):
+                    return
+                self.wanted_bytes -= size
                 self.taken_bytes += size
                 turn.set_result(None)
-
-    @property
-    def wanted_bytes(self) -> int:
-        """What those who wait ask for, all together."""
-        return sum(size for size, _ in self._waiting)
+            self._waiting.popleft()
 
     def __repr__(self) -> str:
-        return f"<ByteRoom {self.taken_bytes} of {self.limit_bytes} bytes taken, {len(self._waiting)} waiting>"
+        return f"<ByteRoom {self.taken_bytes} of {self.limit_bytes} bytes taken, {self.wanted_bytes} waited for>"

@@ -27,7 +27,9 @@ class HeadHabits:
         self._waiting: OrderedDict[ObjectRef, list[bool]] = OrderedDict()
 
     def asked(self, ref: ObjectRef) -> None:
-        """A HEAD came for an object that was not known."""
+        """A HEAD came for an object that was not known. Several before it is read count once."""
+        if ref in self._waiting:
+            return
         bucket = (ref.provider, ref.bucket)
         heads = self._buckets.setdefault(bucket, deque(maxlen=HEADS_KEPT))
         self._buckets.move_to_end(bucket)

@@ -131,3 +131,15 @@ async def test_work_may_go_on_after_its_result(flights: Flights[str, int]) -> No
 
     assert await flights.join("k", landing) == (1, True)
     await asyncio.wait_for(ended.wait(), 5)
+
+
+async def test_nobody_waits_for_ever_for_work_that_was_cancelled_before_it_began(work: Work) -> None:
+    background = Background()
+    flights: Flights[str, int] = Flights(background, "work")
+    waiter = asyncio.create_task(flights.join("k", work))
+    await asyncio.sleep(0)
+    await background.aclose()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(waiter, 5)
+    assert work.started == 0
+    assert len(flights) == 0

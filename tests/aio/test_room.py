@@ -91,3 +91,21 @@ def test_never_more_than_the_limit_and_nothing_is_lost(steps: list[tuple[int, bo
         assert room.taken_bytes == 0
 
     asyncio.run(play())
+
+
+async def test_thousands_who_leave_at_once_leave_quickly_and_nothing_behind() -> None:
+    room = ByteRoom(100)
+    await room.take(100)
+    waiters = [asyncio.create_task(room.take(50)) for _ in range(20_000)]
+    last = asyncio.create_task(room.take(70))
+    await _settle()
+    assert room.wanted_bytes == 20_000 * 50 + 70
+    for waiter in waiters:
+        waiter.cancel()
+    async with asyncio.timeout(5):  # a search for each would be 200 million steps
+        await asyncio.gather(*waiters, return_exceptions=True)
+    assert room.wanted_bytes == 70
+    assert len(room._waiting) <= 2
+    room.give(100)
+    await last
+    assert (room.taken_bytes, room.wanted_bytes) == (70, 0)

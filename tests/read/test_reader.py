@@ -107,6 +107,16 @@ async def test_a_bucket_whose_heads_are_followed_by_reads_goes_on_getting_blocks
     assert cache.origin.request_count == 40
 
 
+async def test_many_heads_of_one_object_say_no_more_than_one(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    await asyncio.gather(*(cache.open(head=True) for _ in range(100)))
+    await cache.read("bytes=0-9")
+    other = ObjectRef("mem", "b", "other")
+    cache.origin.put(other, DATA)
+    await cache.open(ref=other, head=True)
+    assert [request.method for request in cache.origin.requests] == ["GET", "GET"]
+
+
 async def test_where_the_origin_refuses_heads_the_answer_comes_from_a_get(
     cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,7 +258,7 @@ async def test_what_nobody_wants_any_more_is_stopped_unless_most_of_it_is_here(
 
 
 async def test_a_whole_object_is_read_in_a_few_requests_ahead_within_the_room(make_cache: type[Cache]) -> None:
-    cache = make_cache(run_blocks=4, room_bytes=8 * BLOCK)
+    cache = make_cache(run_blocks=4, ahead_bytes=8 * BLOCK)
     data = stamped("k", 1, 64 * BLOCK + 5)
     cache.origin.put(REF, data)
     taken = []
@@ -264,7 +274,7 @@ async def test_a_whole_object_is_read_in_a_few_requests_ahead_within_the_room(ma
 
 
 async def test_nothing_is_asked_for_ahead_that_there_is_no_room_for(make_cache: type[Cache]) -> None:
-    cache = make_cache(run_blocks=4, room_bytes=8 * BLOCK)
+    cache = make_cache(run_blocks=4, ahead_bytes=8 * BLOCK)
     cache.origin.put(REF, stamped("k", 1, 64 * BLOCK))
     gate = asyncio.Event()
 
@@ -299,7 +309,7 @@ async def test_a_reader_who_leaves_in_the_very_moment_of_his_claim_leaves_nothin
 
 
 async def test_a_slow_reader_does_not_fetch_the_object_to_its_end(make_cache: type[Cache]) -> None:
-    cache = make_cache(run_blocks=4, room_bytes=64 * BLOCK)
+    cache = make_cache(run_blocks=4, ahead_bytes=64 * BLOCK)
     data = stamped("k", 1, 400 * BLOCK)
     cache.origin.put(REF, data)
     reply = await cache.open()
@@ -311,7 +321,7 @@ async def test_a_slow_reader_does_not_fetch_the_object_to_its_end(make_cache: ty
 
 
 async def test_a_memory_tier_smaller_than_a_run_still_serves_right_bytes(make_cache: type[Cache]) -> None:
-    cache = make_cache(run_blocks=8, room_bytes=8 * BLOCK, tiers=[MemoryTier(2 * BLOCK)])
+    cache = make_cache(run_blocks=8, ahead_bytes=8 * BLOCK, tiers=[MemoryTier(2 * BLOCK)])
     data = stamped("k", 1, 64 * BLOCK)
     cache.origin.put(REF, data)
     bodies = await asyncio.gather(*(cache.read(f"bytes={i * BLOCK}-") for i in range(0, 64, 8)))
