@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from rangecache.errors import RangecacheError, TransientError
 
-CONNECTIONS_MAX: Final = 256  # open towards all origins together
+CONNECTIONS_MAX: Final = 1024  # towards all origins together; permits (origin/limit) bound those of each provider
 CONNECTIONS_PER_HOST_MAX: Final = 128
 KEEP_ALIVE_S: Final = 15.0  # shorter than the idle limits of the clouds' front ends, so that few connections are stale
 DNS_TTL_S: Final = 30

@@ -149,13 +149,13 @@ class BodyReader:
 
     def _run_at(self, position: int) -> Run | None:
         for run in self._attached:
-            if run.covers(position) and not run.dropped:
+            if run.offers(position):
                 return run
         return None
 
     def _leave_behind(self, position: int) -> None:
-        """Leave the runs of which nothing before `position` is wanted any more, and those that have no bytes left."""
-        for run in [run for run in self._attached if run.end <= position or run.dropped]:
+        """Leave the runs of which only what lies before `position` was wanted."""
+        for run in [run for run in self._attached if run.end <= position]:
             self._leave(run)
 
     def _leave(self, run: Run) -> None:

@@ -12,9 +12,11 @@ A run belongs to the cache. Readers come and go; if the last one goes away befor
 `ABANDON_BYTES` and half of the run is still to come, the run is cancelled and its connection closed. Otherwise it
 lands, for the next reader: most readers want less than a block, and have it long before the block is here.
 
-The bytes of runs are bounded by `room`. It is taken after the origin has answered and before its body is read, always
-in the order connection, then room: whoever holds room has his connection, so the two cannot wait for each other. A run
-that has landed keeps its buffers for readers who are not through, until somebody else needs the room.
+Nothing here waits for memory. A run on its way holds one block that is not complete, and there are no more of those
+than the origin's permits (`origin/limit`). Complete blocks are in the tiers; the run keeps them for its readers too, so
+that a small memory tier does not evict them before a reader comes to them. What is kept so is bounded, the oldest goes
+first, and reading ahead stops where it would exceed the bound. Waiting for memory is not to be had: a body that has to
+be resumed would wait for a connection while it holds memory, and those who have connections would wait for memory.
 """
 
 from __future__ import annotations
@@ -41,7 +43,6 @@ from rangecache.read.run import Run
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from rangecache.aio.room import ByteRoom
     from rangecache.aio.tasks import Background
     from rangecache.blocks.base import BlockStore
     from rangecache.model import BlockKey, ObjectMeta
@@ -61,26 +62,29 @@ class Fetcher:
         stores: Mapping[str, ObjectStore],
         tiers: BlockStore,
         catalog: Catalog,
-        room: ByteRoom,
         background: Background,
         metrics: Metrics,
         *,
         run_blocks: int,
         gap_blocks: int,
+        ahead_bytes: int,
     ) -> None:
-        """`run_blocks` is the longest run; `gap_blocks` how many blocks may be over-read to join two runs."""
+        """`run_blocks` is the longest run; `gap_blocks` how many blocks may be over-read to join two runs;
+        `ahead_bytes` how much may be kept for readers, and fetched ahead of them, all together."""
         self._stores = stores
         self._tiers = tiers
         self._catalog = catalog
-        self._room = room
         self._background = background
         self._metrics = metrics
         self.run_blocks = run_blocks
         self._gap_blocks = gap_blocks
+        self._ahead_bytes = ahead_bytes
         self._flying: dict[BlockKey, Run] = {}
-        self._held: OrderedDict[Run, None] = OrderedDict()
+        self._held: OrderedDict[Run, int] = OrderedDict()  # runs that keep blocks for their readers, and how many bytes
+        self.held_bytes = 0
+        """What runs keep for their readers, besides the tiers."""
         self._coming: set[Run] = set()
-        self._coming_bytes = 0  # of the runs that have been claimed and have not taken their room yet
+        self._coming_bytes = 0  # of the runs that have been claimed and have not ended
         self._coalesced = metrics.coalesced.cell()
 
     def __len__(self) -> int:
@@ -91,9 +95,8 @@ class Fetcher:
         return key in self._flying
 
     def has_room(self, size: int) -> bool:
-        """Whether `size` bytes may be fetched ahead of their reader without anybody waiting for room."""
-        taken = self._room.taken_bytes + self._room.wanted_bytes + self._coming_bytes
-        return taken + size <= self._room.limit_bytes
+        """Whether `size` bytes more may be fetched ahead of their reader."""
+        return self.held_bytes + self._coming_bytes + size <= self._ahead_bytes
 
     def claim(self, known: Known, indices: Iterable[int], purpose: Purpose, needed: int | None = None) -> list[Run]:
         """Join or start the runs that bring those of the blocks which no tier has.
@@ -113,8 +116,6 @@ class Fetcher:
         for blocks in runs(missing, self.run_blocks, self._gap_blocks):
             run = Run(known, blocks)
             self._register(run)
-            self._coming.add(run)
-            self._coming_bytes += run.length
             run.task = self._background.spawn(self._fetch(run, purpose), f"fetch {known.meta.ref.provider}")
             # A task that is cancelled before its first step runs no line of its own, not even a `finally`.
             run.task.add_done_callback(partial(self._ended, run))
@@ -128,8 +129,10 @@ class Fetcher:
         whole = answer.range.end == known.meta.size
         last = -(-answer.range.end // block_bytes) if whole else answer.range.end // block_bytes
         run = Run(known, range(first, max(first, last)))
-        run.task = asyncio.current_task()
         self._register(run)
+        run.task = asyncio.current_task()
+        if run.task is not None:
+            run.task.add_done_callback(partial(self._ended, run))
         return run
 
     def attach(self, run: Run) -> None:
@@ -141,19 +144,20 @@ class Fetcher:
         run.readers -= 1
         if run.readers:
             return
-        if run.done:
-            self._give_up(run)
-        elif not satisfied and run.missing > max(ABANDON_BYTES, run.length // 2) and run.task is not None:
+        self._let_go(run)
+        if (
+            not run.done
+            and not satisfied
+            and run.missing > max(ABANDON_BYTES, run.length // 2)
+            and run.task is not None
+        ):
             self._unregister(run)  # at once: nobody may join a run that is on its way out
             run.task.cancel()
 
     async def land(self, run: Run, answer: GetResult) -> None:
         """Read an answer that has been checked into its run and the tiers. Errors go to the run's readers."""
-        taken = False
+        run.open()
         try:
-            await self._take_room(run.length)
-            taken = True
-            run.open()
             position = answer.range.start
             async for chunk in answer.chunks:
                 view = memoryview(chunk)[max(0, run.arrived - position) : max(0, run.end - position)]
@@ -163,17 +167,12 @@ class Fetcher:
                     self._tiers.keep(key, block)
                     if self._flying.get(key) is run:
                         del self._flying[key]
+                    self._hold(run, len(block))
                 # An answer that ends with the run is read to its end, so that its connection can be used again.
                 if run.done and answer.range.end != run.end:
                     break
         except RangecacheError as error:
             self._failed(run, error)
-        finally:
-            self._unregister(run)
-            if not run.done:
-                run.fail(Unavailable("the fetch of these bytes was cancelled; ask again"))
-            if taken:
-                self._landed(run)
 
     async def _fetch(self, run: Run, purpose: Purpose) -> None:
         meta = run.known.meta
@@ -187,7 +186,6 @@ class Fetcher:
                 if not isinstance(answer, GetResult):
                     raise InvalidAnswer("the origin answered 304 to a request without a condition")
                 _check(answer, wanted, meta)
-                self._arrived(run)
                 await self.land(run, answer)
         except RangecacheError as error:
             if pin is None and isinstance(error, (NotFound, RangeNotSatisfiable)):
@@ -196,14 +194,8 @@ class Fetcher:
             self._failed(run, error)
 
     def _ended(self, run: Run, _: asyncio.Task[None]) -> None:
-        self._arrived(run)
         self._unregister(run)
         run.fail(Unavailable("the fetch of these bytes was cancelled; ask again"))
-
-    def _arrived(self, run: Run) -> None:
-        if run in self._coming:
-            self._coming.discard(run)
-            self._coming_bytes -= run.length
 
     def _failed(self, run: Run, error: RangecacheError) -> None:
         self._unregister(run)  # at once: who comes now begins anew
@@ -215,34 +207,37 @@ class Fetcher:
         run.fail(error)
 
     def _register(self, run: Run) -> None:
+        self._coming.add(run)
+        self._coming_bytes += run.length
         for index in run.blocks:
             self._flying.setdefault(run.known.block_key(index), run)
 
     def _unregister(self, run: Run) -> None:
+        if run in self._coming:
+            self._coming.discard(run)
+            self._coming_bytes -= run.length
         for index in run.blocks:
             key = run.known.block_key(index)
             if self._flying.get(key) is run:
                 del self._flying[key]
 
-    async def _take_room(self, size: int) -> None:
-        while self._held and self._room.taken_bytes + size > self._room.limit_bytes:
-            self._give_up(next(iter(self._held)))
-        await self._room.take(size)
-
-    def _landed(self, run: Run) -> None:
-        """Keep the buffers for readers who are not through, unless somebody waits for the room."""
-        self._held[run] = None
-        if not run.readers or self._room.wanted_bytes:
-            self._give_up(run)
-
-    def _give_up(self, run: Run) -> None:
-        if run in self._held:
-            del self._held[run]
+    def _hold(self, run: Run, size: int) -> None:
+        """A block has landed: keep it for the run's readers, in place of the oldest that is kept if need be."""
+        if not run.readers:
             run.drop()
-            self._room.give(run.length)
+            return
+        self._held[run] = self._held.get(run, 0) + size
+        self.held_bytes += size
+        while self.held_bytes > self._ahead_bytes:
+            self._let_go(next(iter(self._held)))
+
+    def _let_go(self, run: Run) -> None:
+        """Keep no complete block of the run; readers find them in the tiers."""
+        self.held_bytes -= self._held.pop(run, 0)
+        run.drop()
 
     def __repr__(self) -> str:
-        return f"<Fetcher {len(self)} runs under way, {len(self._held)} held, {self._room!r}>"
+        return f"<Fetcher {len(self)} runs under way, {self.held_bytes} bytes held>"
 
 
 def _check(answer: GetResult, wanted: ByteRange, meta: ObjectMeta) -> None:

@@ -73,13 +73,12 @@ class HandOff:
         except TimeoutError:
             return
         passing = Run(known, range(-(-known.meta.size // known.block_bytes))) if keep is not None else None
-        if passing is not None:
-            passing.drop()  # nobody reads from it; each block is let go when it is complete
         try:
             async for chunk in answer.chunks:
                 if passing is not None and keep is not None:
                     for index, block in passing.feed(memoryview(chunk)):
                         keep.keep(known.block_key(index), block)
+                        passing.drop()  # nobody reads from it
                 await self._chunks.put(chunk)
         except RangecacheError as error:
             await self._chunks.put(error)

@@ -76,6 +76,7 @@ class RangeReader:
         stale_while_revalidate_s: float,
         stale_if_error_s: float,
     ) -> None:
+        """`stores` are asked for what passes through to one client, at his pace."""
         self._stores = stores
         self._tiers = tiers
         self._catalog = catalog

@@ -28,7 +28,6 @@ class Run:
         "_waiting",
         "arrived",
         "blocks",
-        "dropped",
         "end",
         "error",
         "known",
@@ -50,8 +49,6 @@ class Run:
         self.error: RangecacheError | None = None
         """Why no more bytes will come."""
         self.readers = 0
-        self.dropped = False
-        """The buffers have been given up; what has landed is in the tiers."""
         self.task: asyncio.Task[None] | None = None
         self._buffers: dict[int, bytearray] = {}
         self._waiting: dict[int, list[tuple[int, int, asyncio.Future[memoryview | None]]]] = {}
@@ -102,8 +99,6 @@ class Run:
             self._wake(index)
             if self.arrived == span.end:
                 yield index, memoryview(buffer).toreadonly()
-                if self.dropped:
-                    self._buffers.pop(index, None)
 
     def fail(self, error: RangecacheError) -> None:
         """No more bytes will come."""
@@ -123,8 +118,7 @@ class Run:
         self._waiting.clear()
 
     def drop(self) -> None:
-        """Give up the buffers of what has landed; readers find it in the tiers."""
-        self.dropped = True
+        """Give up the complete blocks that are here; readers find them in the tiers."""
         landing = self.arrived // self.known.block_bytes
         self._buffers = {index: buffer for index, buffer in self._buffers.items() if index >= landing and not self.done}
 
@@ -139,9 +133,11 @@ class Run:
 
     # --- the reading side -----------------------------------------------------------------------------------------
 
-    def covers(self, position: int) -> bool:
-        """Whether the byte at `position` belongs to this run."""
-        return self.start <= position < self.end
+    def offers(self, position: int) -> bool:
+        """Whether the byte at `position` belongs to this run and has not been given up."""
+        if not self.start <= position < self.end:
+            return False
+        return position >= self.arrived or position // self.known.block_bytes in self._buffers
 
     async def wait_opened(self) -> None:
         """Wait until the origin's answer has been checked. Raises the run's error if it fails before."""

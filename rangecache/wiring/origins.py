@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rangecache.errors import ConfigurationError
+from rangecache.origin.limit import Limited
 from rangecache.origin.observe import Observed, count_detours
 from rangecache.origin.providers.file import FileStore
 from rangecache.origin.providers.http import HttpDialect
@@ -12,7 +13,7 @@ from rangecache.origin.providers.s3 import AUTO, S3Bucket, S3Dialect
 from rangecache.origin.providers.s3_address import bucket_fault
 from rangecache.origin.providers.s3_credentials import Anonymous, from_files, from_sdk
 from rangecache.origin.retry import Retrying
-from rangecache.origin.session import WebSession
+from rangecache.origin.session import CONNECTIONS_PER_HOST_MAX, WebSession
 from rangecache.origin.web import MinRate, WebStore
 from rangecache.server.request import Namespace
 from rangecache.settings import FileProvider, HttpProvider, S3Provider
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from rangecache.settings import Provider, S3Credentials, Settings
     from rangecache.telemetry import Metrics
 
+PERMITS: Final = (
+    CONNECTIONS_PER_HOST_MAX  # open answers of one provider; one block of each is on its way to be complete
+)
+PASSING_PERMITS: Final = PERMITS // 2
 KEY_BYTES_MAX: Final = 4096  # of web servers and folders, which name no limit; the target's own bound is the same
 
 
@@ -48,6 +53,11 @@ class Origins:
         for name, provider in settings.providers.items():
             self.stores[name] = self._store(name, provider)
             self.namespaces[name] = namespace(provider)
+
+    def for_one_client(self) -> dict[str, ObjectStore]:
+        """The same stores for answers that go to one client at his own pace. They get a part of the permits only, so
+        that slow clients leave some for what is fetched for everybody."""
+        return {name: Limited(store, PASSING_PERMITS) for name, store in self.stores.items()}
 
     def source(self, ref: ObjectRef) -> str:
         """Where the object really is, as things are configured now."""
@@ -69,12 +79,13 @@ class Origins:
                 dialect = s3_dialect(provider, self._clock)
                 self._s3.append(dialect)
                 store = self._web(name, dialect)
-        return Retrying(
+        retrying = Retrying(
             Observed(store, self._metrics, self._clock, name),
             budget=self._budget,
             clock=self._clock,
             attempts=self._settings.fetch.attempts,
         )
+        return Limited(retrying, PERMITS)
 
     def _web(self, name: str, dialect: Dialect) -> WebStore:
         fetch, egress = self._settings.fetch, self._settings.egress

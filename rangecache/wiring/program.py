@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from rangecache import __version__
 from rangecache.aio.budget import RetryBudget
 from rangecache.aio.flights import Flights
-from rangecache.aio.room import ByteRoom
 from rangecache.aio.tasks import Background
 from rangecache.blocks.disk import DiskTier
 from rangecache.blocks.memory import MemoryTier
@@ -105,17 +104,17 @@ class Program:
             stores,
             self.tiers,
             self.catalog,
-            ByteRoom(settings.fetch.prefetch.memory),
             self.background,
             self.metrics,
             run_blocks=max(1, run_bytes // block_bytes),
             gap_blocks=settings.fetch.gap,
+            ahead_bytes=settings.fetch.prefetch.memory,
         )
         opener = Opener(
             stores, self.tiers, self.catalog, self.fetcher, Flights(self.background, "opening"), block_bytes=block_bytes
         )
         return RangeReader(
-            stores,
+            self.origins.for_one_client(),
             self.tiers,
             self.catalog,
             self.fetcher,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from rangecache.testing.clock import ManualClock
-from rangecache.testing.faults import Drip, Status
+from rangecache.testing.faults import Cut, Drip, Status
 from rangecache.testing.objects import Stamped, check_stamped, stamped
-from tests.edge.client import Client, CutShort, connected
+from tests.edge.client import Answer, Client, CutShort, connected
 from tests.edge.rig import BLOCK, HurriedClock, Rig, running, until
 
 if TYPE_CHECKING:
@@ -29,6 +30,17 @@ def blocks_of(ranges: Iterable[str | None]) -> list[int]:
         first, _, last = (asked or "").removeprefix("bytes=").partition("-")
         found += range(int(first) // BLOCK, min(int(last), SIZE - 1) // BLOCK + 1)
     return sorted(found)
+
+
+async def test_bodies_that_break_off_are_resumed_although_all_connections_are_in_use() -> None:
+    count, size = 200, 16 * BLOCK
+    fetch = {"prefetch": {"memory": size}, "max_request": size, "first_byte_timeout": "30s"}
+    async with running(clock=HurriedClock(20), fetch=fetch, budget={"burst": 1000}) as rig:
+        for number in range(count):
+            rig.origin.put(f"b/{number}", stamped("k", 1, size))
+        rig.origin.fail(None, Cut(1000), per_object=True)
+        answers = await asyncio.gather(*(rig.get_or_cut(str(number)) for number in range(count)))
+        assert Counter(each.status if isinstance(each, Answer) else "cut" for each in answers) == {200: count}
 
 
 async def ask(rig: Rig, count: int, *ranges: str) -> list[Client]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rangecache.aio.flights import Flights
-from rangecache.aio.room import ByteRoom
 from rangecache.aio.tasks import Background
 from rangecache.blocks.memory import MemoryTier
 from rangecache.blocks.tiers import Tiers
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from rangecache.read.freshness import Ttl
 
 BLOCK = 4096
+AHEAD_BYTES = 1024 * BLOCK
 REF = ObjectRef("mem", "b", "k")
 
 
@@ -40,7 +40,7 @@ class Cache:
         ttl: Ttl = 60.0,
         tiers: list[BlockStore] | None = None,
         memory_bytes: int = 64 * 1024 * 1024,
-        room_bytes: int = 1024 * BLOCK,
+        ahead_bytes: int = AHEAD_BYTES,
         run_blocks: int = 8,
         gap_blocks: int = 1,
         stale_while_revalidate_s: float = 0.0,
@@ -54,16 +54,15 @@ class Cache:
         self.ttl: Ttl = ttl
         self.catalog = Catalog(self.clock, lambda ref: self.ttl, block_bytes=BLOCK, negative_ttl_s=2.0)
         stores = {"mem": self.origin}
-        self.room = ByteRoom(room_bytes)
         self.fetcher = Fetcher(
             stores,
             self.tiers,
             self.catalog,
-            self.room,
             self.background,
             self.metrics,
             run_blocks=run_blocks,
             gap_blocks=gap_blocks,
+            ahead_bytes=ahead_bytes,
         )
         flights: Flights[ObjectRef, object] = Flights(self.background, "opening")
         opener = Opener(stores, self.tiers, self.catalog, self.fetcher, flights, block_bytes=BLOCK)
@@ -122,6 +121,7 @@ async def make_cache() -> AsyncIterator[type[Cache]]:
         await cache.background.aclose()
         assert cache.origin.open_bodies == 0
         assert len(cache.fetcher) == 0
+        assert cache.fetcher.held_bytes == 0
 
 
 @pytest.fixture

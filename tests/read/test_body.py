@@ -75,7 +75,7 @@ async def test_runs_behind_the_reader_are_left_also_with_several_ranges(cache: C
     async for piece in reply.body:
         received += len(piece)
         await _settle()
-        most = max(most, cache.room.taken_bytes)
+        most = max(most, cache.fetcher.held_bytes)
     assert received == len(DATA)
     assert most <= 5 * 8 * BLOCK
-    assert cache.room.taken_bytes == 0
+    assert cache.fetcher.held_bytes == 0

@@ -11,7 +11,7 @@ from rangecache.blocks.memory import MemoryTier
 from rangecache.errors import BodyCut, GenerationGone, InvalidAnswer, NotCached, NotFound, PermissionDenied, Unavailable
 from rangecache.model import ETag, ObjectRef
 from rangecache.testing.objects import check_stamped, stamped
-from tests.read.conftest import BLOCK, REF, Cache, drain
+from tests.read.conftest import AHEAD_BYTES, BLOCK, REF, Cache, drain
 
 if TYPE_CHECKING:
     from rangecache.origin.memory import MemoryRequest
@@ -264,13 +264,13 @@ async def test_a_whole_object_is_read_in_a_few_requests_ahead_within_the_room(ma
     taken = []
 
     async def watch(request: MemoryRequest, offset: int) -> None:
-        taken.append(cache.room.taken_bytes)
+        taken.append(cache.fetcher.held_bytes)
 
     cache.origin.before_chunk = watch
     assert await cache.read() == data
     assert max(taken) <= 8 * BLOCK
     assert cache.origin.request_count == 17
-    assert cache.room.taken_bytes == 0
+    assert cache.fetcher.held_bytes == 0
 
 
 async def test_nothing_is_asked_for_ahead_that_there_is_no_room_for(make_cache: type[Cache]) -> None:
@@ -304,7 +304,7 @@ async def test_a_reader_who_leaves_in_the_very_moment_of_his_claim_leaves_nothin
     for _ in range(5):
         await asyncio.sleep(0)
     assert run.done
-    assert cache.fetcher.has_room(cache.room.limit_bytes - cache.room.taken_bytes)
+    assert cache.fetcher.has_room(AHEAD_BYTES)
     assert await cache.read() == DATA
 
 

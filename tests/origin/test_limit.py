@@ -1,0 +1,73 @@
+"""Permits are held until a body is read or left, and given back whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rangecache.errors import NotFound, Unavailable
+from rangecache.model import ObjectRef
+from rangecache.origin.base import GetResult
+from rangecache.origin.limit import Limited
+from rangecache.origin.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from rangecache.origin.memory import MemoryRequest
+
+REF = ObjectRef("mem", "b", "k")
+DATA = bytes(1000)
+
+
+@pytest.fixture
+def origin() -> MemoryStore:
+    origin = MemoryStore(chunk_bytes=100)
+    origin.put(REF, DATA)
+    return origin
+
+
+async def _read(store: Limited) -> bytes:
+    async with store.get(REF) as answer:
+        assert isinstance(answer, GetResult)
+        return b"".join([chunk async for chunk in answer.chunks])
+
+
+async def test_never_more_bodies_are_open_than_there_are_permits(origin: MemoryStore) -> None:
+    store, most = Limited(origin, 3), 0
+
+    async def watch(request: MemoryRequest, offset: int) -> None:
+        nonlocal most
+        most = max(most, origin.open_bodies)
+        await asyncio.sleep(0)
+
+    origin.before_chunk = watch
+    assert await asyncio.gather(*(_read(store) for _ in range(20))) == [DATA] * 20
+    assert most == 3
+
+
+async def test_a_permit_comes_back_from_errors_early_leavers_and_cancellation(origin: MemoryStore) -> None:
+    store = Limited(origin, 1)
+    with pytest.raises(NotFound):
+        await store.head(ObjectRef("mem", "b", "absent"))
+    async with store.get(REF):
+        pass
+
+    async def fail(request: MemoryRequest) -> None:
+        raise Unavailable("down")
+
+    origin.before_answer = fail
+    with pytest.raises(Unavailable):
+        await _read(store)
+
+    async def hang(request: MemoryRequest) -> None:
+        await asyncio.Event().wait()
+
+    origin.before_answer = hang
+    holder, waiter = asyncio.create_task(_read(store)), asyncio.create_task(store.head(REF))
+    await asyncio.sleep(0)
+    waiter.cancel()
+    holder.cancel()
+    await asyncio.wait({holder, waiter})
+    origin.before_answer = None
+    assert await _read(store) == DATA
