@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rangecache.errors import Unavailable
+from rangecache.model import ObjectRef
 from rangecache.testing.objects import stamped
 from tests.read.conftest import BLOCK, REF, Cache, drain
 
@@ -79,3 +80,16 @@ async def test_runs_behind_the_reader_are_left_also_with_several_ranges(cache: C
     assert received == len(DATA)
     assert most <= 5 * 8 * BLOCK
     assert cache.fetcher.held_bytes == 0
+
+
+async def test_what_is_kept_for_slow_readers_is_bounded_and_they_still_get_right_bytes(make_cache: type[Cache]) -> None:
+    cache = make_cache(run_blocks=8, ahead_bytes=16 * BLOCK, memory_bytes=20 * BLOCK)
+    refs = [ObjectRef("mem", "b", f"k{number}") for number in range(10)]
+    for ref in refs:
+        cache.origin.put(ref, stamped(ref.key, 1, 24 * BLOCK))
+    replies = [await cache.open(ref=ref) for ref in refs]
+    firsts = [await anext(reply.body) for reply in replies]
+    await _settle()
+    assert 8 * BLOCK <= cache.fetcher.held_bytes <= 16 * BLOCK
+    for ref, first, reply in zip(refs, firsts, replies, strict=True):
+        assert bytes(first) + await drain(reply) == stamped(ref.key, 1, 24 * BLOCK)
