@@ -29,12 +29,14 @@ V = TypeVar("V")
 class Flight(Generic[V]):
     """One piece of work in progress and those who wait for it."""
 
-    __slots__ = ("_landed", "_task", "_waiters")
+    __slots__ = ("_landed", "_task", "_waiters", "begun")
 
     def __init__(self, landed: asyncio.Future[V]) -> None:
         self._landed = landed
         self._task: asyncio.Task[None] | None = None
         self._waiters = 0
+        self.begun = False
+        """Whether the work has taken its first step."""
 
     def land(self, result: V) -> None:
         """Give the result to all who wait; the work may go on after it (a head before its body)."""
@@ -62,13 +64,19 @@ class Flights(Generic[K, V]):
     def __contains__(self, key: K) -> bool:
         return key in self._flights
 
-    async def join(self, key: K, work: Callable[[Flight[V]], Coroutine[Any, Any, None]]) -> tuple[V, bool]:
+    async def join(
+        self, key: K, work: Callable[[Flight[V]], Coroutine[Any, Any, None]], *, anew: bool = False
+    ) -> tuple[V, bool]:
         """Wait for the result of the work under way for `key`, starting `work` if there is none.
 
         `work` is given its flight and calls `land` on it; what it raises before that is raised to everybody who
-        waits. Gives the result and whether this caller started the work.
+        waits. Gives the result and whether this caller started the work. With `anew` work that has begun before this
+        call does not count, as it may know nothing of what has happened since; at most one more is waited for.
         """
         flight = self._flights.get(key)
+        if anew and flight is not None and flight.begun:
+            await asyncio.wait({flight._landed})
+            flight = self._flights.get(key)  # if there is one, it began after this call
         first = flight is None
         if flight is None:
             flight = self._start(key, work)
@@ -99,6 +107,7 @@ class Flights(Generic[K, V]):
 
     async def _run(self, flight: Flight[V], work: Callable[[Flight[V]], Coroutine[Any, Any, None]]) -> None:
         landed = flight._landed
+        flight.begun = True
         try:
             await work(flight)
             if not landed.done():

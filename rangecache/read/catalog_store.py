@@ -46,6 +46,8 @@ BATCH: Final = 64
 """Changes of one transaction: it holds up a read of the same thread by about 5 ms."""
 PUT_ASIDE_MAX: Final = 3
 """Databases given up in one run of the program; if the next one fails as well, the disk is at fault."""
+LOCK_WAIT_S: Final = 1
+"""Nobody else has business in the database; but a person may look into it. Beyond it the change is dropped."""
 CLOSE_TIMEOUT_S: Final = 5
 """How long closing waits for what has not been written."""
 
@@ -164,8 +166,7 @@ class DiskCatalogStore:
             self._close()  # the folder was deleted under us
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         _examine(self._path)
-        # Nobody else has business here, so a lock is not waited for: the change is dropped.
-        self._cache = Cache(self._folder, timeout=0, disk=_JSONOnly, **_SETTINGS)
+        self._cache = Cache(self._folder, timeout=LOCK_WAIT_S, disk=_JSONOnly, **_SETTINGS)
         self._opened = os.stat(self._path)
         return self._cache
 

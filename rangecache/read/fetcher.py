@@ -83,8 +83,8 @@ class Fetcher:
         self._held: OrderedDict[Run, int] = OrderedDict()  # runs that keep blocks for their readers, and how many bytes
         self.held_bytes = 0
         """What runs keep for their readers, besides the tiers."""
-        self._coming: set[Run] = set()
-        self._coming_bytes = 0  # of the runs that have been claimed and have not ended
+        self._coming: dict[Run, int] = {}  # runs that have not ended, and how many bytes are still to come
+        self._coming_bytes = 0
         self._coalesced = metrics.coalesced.cell()
 
     def __len__(self) -> int:
@@ -207,15 +207,13 @@ class Fetcher:
         run.fail(error)
 
     def _register(self, run: Run) -> None:
-        self._coming.add(run)
+        self._coming[run] = run.length
         self._coming_bytes += run.length
         for index in run.blocks:
             self._flying.setdefault(run.known.block_key(index), run)
 
     def _unregister(self, run: Run) -> None:
-        if run in self._coming:
-            self._coming.discard(run)
-            self._coming_bytes -= run.length
+        self._coming_bytes -= self._coming.pop(run, 0)
         for index in run.blocks:
             key = run.known.block_key(index)
             if self._flying.get(key) is run:
@@ -223,6 +221,9 @@ class Fetcher:
 
     def _hold(self, run: Run, size: int) -> None:
         """A block has landed: keep it for the run's readers, in place of the oldest that is kept if need be."""
+        if run in self._coming:
+            self._coming[run] -= size
+            self._coming_bytes -= size
         if not run.readers:
             run.drop()
             return

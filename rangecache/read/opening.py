@@ -117,17 +117,24 @@ class Opener:
         self._block_bytes = block_bytes
 
     async def open(
-        self, ref: ObjectRef, wanted: RangeSpec | None, stale: Known | None, *, by_head: bool = False
+        self,
+        ref: ObjectRef,
+        wanted: RangeSpec | None,
+        stale: Known | None,
+        *,
+        by_head: bool = False,
+        anew: bool = False,
     ) -> tuple[Opened, bool]:
         """Ask the origin what is current, together with the blocks of `wanted` (None: the first one).
 
-        `by_head` asks for metadata alone, if the origin answers HEAD.
+        `by_head` asks for metadata alone, if the origin answers HEAD. `anew` does not join a request that was under
+        way already: the origin may have answered it before what the caller has just done there.
 
         `stale` is what was known: if it still holds, the origin sends nothing. Gives what was found and whether this
         caller's request found it. Raises `NotFound` where the origin says so, or another `OriginError`.
         """
         work = self._head if by_head else self._ask
-        return await self._flights.join(ref, lambda flight: work(flight, ref, wanted, stale))
+        return await self._flights.join(ref, lambda flight: work(flight, ref, wanted, stale), anew=anew)
 
     def revalidate(self, known: Known) -> None:
         """Ask in the background whether `known` still holds. Nobody waits for it."""

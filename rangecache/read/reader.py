@@ -55,6 +55,8 @@ class Current:
     """The origin was asked for it just now."""
     first: bool = False
     """It was this request that asked."""
+    validated: bool = False
+    """The origin was asked whether what we had still holds."""
     stale: bool = False
     """Its time is over, and it is used all the same."""
 
@@ -151,7 +153,7 @@ class RangeReader:
         decision = decide(request, current.known.meta, self._max_ranges)
         if decision.doubtful and current.opened is None and not wishes.only_if_cached and not current.known.bypass:
             # A refusal that rests on what we remember: somebody may just have written.
-            current = await self._ask(request, current.known)
+            current = await self._ask(request, current.known, anew=True)
             decision = decide(request, current.known.meta, self._max_ranges)
         bodiless = request.head or not decision.ranges
         hand_off = current.opened.hand_off if current.opened is not None and current.first else None
@@ -173,30 +175,36 @@ class RangeReader:
                 raise NotFound("the origin has no such object")
             if wishes.only_if_cached:
                 raise NotCached("this object is not in the cache, and only-if-cached was asked")
-            return await self._ask(request, None)
+            return await self._ask(request, None, anew=wishes.revalidate)
         now = self._clock.monotonic()
         fresh = now < known.fresh_until and not wishes.revalidate
         if known.bypass:
             if wishes.only_if_cached:
                 raise NotCached("this object is not kept in the cache, and only-if-cached was asked")
-            return Current(known) if fresh and not request.head else await self._ask(request, known)
+            return (
+                Current(known)
+                if fresh and not request.head
+                else await self._ask(request, known, anew=wishes.revalidate)
+            )
         if fresh:
             return Current(known)
         over_s = now - known.fresh_until
         if wishes.only_if_cached:
             raise NotCached("the cached version of this object has to be validated, and only-if-cached was asked")
         may_be_stale = known.stale_allowed and not wishes.revalidate
-        if may_be_stale and over_s < self._stale_while_revalidate_s:
+        # What the rule says is never fresh is not used unasked either.
+        was_fresh = known.fresh_until > known.validated_at
+        if may_be_stale and was_fresh and over_s < self._stale_while_revalidate_s:
             self._opener.revalidate(known)
             return Current(known, stale=True)
         try:
-            return await self._ask(request, known)
+            return await self._ask(request, known, anew=wishes.revalidate)
         except (TransientError, BudgetExhausted):
             if may_be_stale and over_s < self._stale_if_error_s:
                 return Current(known, stale=True)
             raise
 
-    async def _ask(self, request: ReadRequest, known: Known | None) -> Current:
+    async def _ask(self, request: ReadRequest, known: Known | None, *, anew: bool) -> Current:
         by_head = False
         if request.head and known is None:
             by_head = not self._habits.wants_block(request.ref)
@@ -205,8 +213,8 @@ class RangeReader:
             by_head = known.bypass  # its first block would not be kept
         wanted = _wanted(request, self._max_ranges)
         stale = None if known is None or known.bypass else known
-        opened, first = await self._opener.open(request.ref, wanted, stale, by_head=by_head)
-        return Current(opened.known, opened, first)
+        opened, first = await self._opener.open(request.ref, wanted, stale, by_head=by_head, anew=anew)
+        return Current(opened.known, opened, first, validated=stale is not None)
 
     async def _from_blocks(self, request: ReadRequest, current: Current, decision: Decision, wishes: Wishes) -> Reply:
         known = current.known
@@ -240,9 +248,8 @@ class RangeReader:
         if opened is not None and opened.status == 304 and not missing:
             return CacheStatus("revalidated", fwd="stale", fwd_status=304, collapsed=not current.first)
         if opened is not None and opened.status != 304:
-            return CacheStatus(
-                "miss", fwd="uri-miss", fwd_status=opened.status, stored=True, collapsed=not current.first
-            )
+            fwd = "stale" if current.validated else "uri-miss"
+            return CacheStatus("miss", fwd=fwd, fwd_status=opened.status, stored=True, collapsed=not current.first)
         if presence is None or not missing:
             return HIT_DISK if presence is not None and presence.disk else HIT_MEMORY
         some = presence.memory or presence.disk

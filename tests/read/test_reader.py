@@ -367,7 +367,9 @@ async def test_a_changed_object_is_found_by_validation_and_its_bytes_come_with_i
     assert check_stamped(await cache.read("bytes=0-99"), 0) == 1
     await cache.clock.advance(61)
     before = cache.origin.request_count
-    assert await cache.read("bytes=0-99") == newer[:100]
+    reply = await cache.open("bytes=0-99")
+    assert (reply.cache.fwd, reply.cache.fwd_status) == ("stale", 206)
+    assert await drain(reply) == newer[:100]
     assert cache.origin.request_count == before + 1
 
 
@@ -378,6 +380,45 @@ async def test_no_cache_from_a_client_validates_once_for_all_who_ask(cache: Cach
     bodies = await asyncio.gather(*(cache.read("bytes=0-9", cache_control="no-cache") for _ in range(50)))
     assert set(bodies) == {DATA[:10]}
     assert cache.origin.request_count == before + 1
+
+
+async def test_who_has_just_written_and_asks_with_no_cache_reads_what_he_wrote(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.origin.put(REF, DATA)
+    await cache.read()
+    answered, gate = asyncio.Event(), asyncio.Event()
+
+    # The first one's request has been decided by the origin, but its answer is still on the way.
+    honest = cache.origin._look_up
+
+    async def look_up(request: MemoryRequest) -> object:
+        found = await honest(request)
+        if not answered.is_set():
+            answered.set()
+            await gate.wait()
+        return found
+
+    monkeypatch.setattr(cache.origin, "_look_up", look_up)
+    first = asyncio.create_task(cache.read("bytes=0-99", cache_control="no-cache"))
+    await answered.wait()
+    newer = stamped("k", 2, 5 * BLOCK)
+    cache.origin.put(REF, newer)
+    writers = [asyncio.create_task(cache.read("bytes=0-99", cache_control="no-cache")) for _ in range(20)]
+    await asyncio.sleep(0)
+    before = cache.origin.request_count
+    gate.set()
+    assert await asyncio.gather(*writers) == [newer[:100]] * 20
+    assert cache.origin.request_count == before + 1
+    await first
+
+
+async def test_what_is_never_fresh_is_never_used_unasked(make_cache: type[Cache]) -> None:
+    cache = make_cache(ttl=0.0, stale_while_revalidate_s=10)
+    cache.origin.put(REF, DATA)
+    await cache.read("bytes=0-9")
+    cache.origin.put(REF, stamped("k", 2, len(DATA)))
+    assert await cache.read("bytes=0-9") == stamped("k", 2, len(DATA))[:10]
 
 
 async def test_only_if_cached_never_asks_the_origin(cache: Cache) -> None:
