@@ -6,6 +6,7 @@ import asyncio
 import logging
 import platform
 import shutil
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -184,22 +185,26 @@ class Program:
             bound = await self.listener.start(server.listen.host, server.listen.port)
             self.addresses = [TcpAddress(*each) for each in bound]
         else:
-            await self.listener.start_unix(server.listen.path)
+            try:
+                await self.listener.start_unix(server.listen.path)
+            except OSError as error:  # uvloop's does not say which file
+                raise OSError(error.errno, error.strerror or str(error), server.listen.path) from error
             self.addresses = [server.listen]
         self.state.ready = True
 
     async def stop(self) -> None:
-        """Not ready first, then drain, then close what is behind."""
+        """Not ready first, then drain, then close what is behind, whatever one of them raises."""
         self.state.drain()
-        await self.listener.drain()
-        await self.background.aclose()
-        if self.records is not None:
-            await self.records.aclose()  # before the tier that gives the directory to whoever wants it next
-        await self.tiers.aclose()
-        await self.origins.aclose()
-        await self.admin.aclose()
-        if self.health is not None:
-            await self.health.aclose()
+        async with AsyncExitStack() as last_in_first_out:
+            if self.health is not None:
+                last_in_first_out.push_async_callback(self.health.aclose)
+            last_in_first_out.push_async_callback(self.admin.aclose)
+            last_in_first_out.push_async_callback(self.origins.aclose)
+            last_in_first_out.push_async_callback(self.tiers.aclose)
+            if self.records is not None:  # before the tier that gives the directory to whoever wants it next
+                last_in_first_out.push_async_callback(self.records.aclose)
+            last_in_first_out.push_async_callback(self.background.aclose)
+            last_in_first_out.push_async_callback(self.listener.drain)
 
 
 def _disk_tier(settings: Settings, clock: Clock) -> DiskTier | None:
