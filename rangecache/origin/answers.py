@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
 from rangecache.errors import (
@@ -20,6 +18,7 @@ from rangecache.errors import (
     Unauthenticated,
     Unavailable,
 )
+from rangecache.httpdate import format_http_date, identifies, parse_http_date
 from rangecache.model import ETag, ObjectMeta
 from rangecache.ranges import ByteRange, parse_content_range, resolve
 
@@ -86,7 +85,7 @@ class Asked:
             if known.e_tag is not None and (not known.e_tag.weak or known.last_modified is None):
                 headers["If-None-Match"] = str(known.e_tag)
             elif known.last_modified is not None:
-                headers["If-Modified-Since"] = http_date(known.last_modified)
+                headers["If-Modified-Since"] = format_http_date(known.last_modified)
         return headers
 
 
@@ -148,7 +147,7 @@ def read_meta(asked: Asked, headers: Mapping[str, str], size: int, *, validator:
         ref=asked.ref,
         size=size,
         e_tag=read_etag(headers),
-        last_modified=parse_date(headers.get("last-modified", "")),
+        last_modified=parse_http_date(headers.get("last-modified", "")),
         validator=validator,
         source=source,
         content_encoding="" if coding == "identity" else coding,
@@ -181,7 +180,7 @@ def contradicts(headers: Mapping[str, str], known: ObjectMeta) -> bool:
     e_tag = read_etag(headers)
     if e_tag is not None and known.e_tag is not None:
         return not e_tag.matches_weakly(known.e_tag)
-    modified = parse_date(headers.get("last-modified", ""))
+    modified = parse_http_date(headers.get("last-modified", ""))
     return modified is not None and known.last_modified is not None and modified != known.last_modified
 
 
@@ -213,34 +212,11 @@ def end_to_end(headers: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-def parse_date(text: str) -> datetime | None:
-    """Read an HTTP date (section 5.6.7) as UTC; None if it is none."""
-    try:
-        date = parsedate_to_datetime(text)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    try:
-        return (date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)).replace(microsecond=0)
-    except OverflowError:
-        return None
-
-
-def http_date(date: datetime) -> str:
-    """Print an aware date as an HTTP date."""
-    return format_datetime(date.astimezone(UTC), usegmt=True)
-
-
 def strong_last_modified(headers: Mapping[str, str]) -> str:
-    """The Last-Modified header if it identifies the bytes, else the empty text.
-
-    Section 8.8.2.2: it does where it lies at least a second before the Date of the same answer, so that the object
-    could not have been written twice within that second.
-    """
-    text = sole(headers, "last-modified") or ""
-    modified, sent = parse_date(text), parse_date(headers.get("Date", ""))
-    if modified is None or sent is None or (sent - modified).total_seconds() < 1:
-        return ""
-    return http_date(modified)
+    """The Last-Modified header if it identifies the bytes, else the empty text."""
+    modified = parse_http_date(sole(headers, "last-modified") or "")
+    strong = modified is not None and identifies(modified, parse_http_date(headers.get("Date", "")))
+    return format_http_date(modified) if strong and modified is not None else ""
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -252,7 +228,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     if _DIGITS.fullmatch(text):
         delay_s = float(text)
     else:
-        until, sent = parse_date(text), parse_date(headers.get("Date", ""))
+        until, sent = parse_http_date(text), parse_http_date(headers.get("Date", ""))
         if until is None or sent is None:
             return None
         delay_s = (until - sent).total_seconds()

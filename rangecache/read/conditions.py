@@ -8,11 +8,10 @@ before the origin has been asked once more.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from rangecache.errors import BadRequest, InvalidRange
-from rangecache.httpdate import parse_http_date
+from rangecache.httpdate import identifies, parse_http_date
 from rangecache.model import ETag
 from rangecache.ranges import ByteRange, SuffixRange, parse_range, resolve, total_length
 
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from rangecache.model import ObjectMeta
     from rangecache.ranges import RangeSpec
     from rangecache.read.messages import ReadRequest
-
-_STRONG_AFTER: Final = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +75,14 @@ def _resolve(specs: tuple[RangeSpec, ...] | None, size: int) -> Decision:
     return Decision(206, ranges)
 
 
-def is_strong_last_modified(meta: ObjectMeta) -> bool:
-    """Whether Last-Modified can stand for the bytes (RFC 9110 section 8.8.2.2): at least a second older than Date."""
-    date = parse_http_date(meta.headers.get("date", ""))
-    return meta.last_modified is not None and date is not None and date - meta.last_modified >= _STRONG_AFTER
-
-
 def _if_range_holds(value: str, meta: ObjectMeta) -> bool:
     """RFC 9110 section 13.1.5: an exact match of a strong validator, else the whole object is wanted."""
     if '"' in value:
         tag = ETag.parse(value)
         return tag is not None and tag.matches_strongly(meta.e_tag)
     date = parse_http_date(value)
-    return date is not None and date == meta.last_modified and is_strong_last_modified(meta)
+    sent = parse_http_date(meta.headers.get("date", ""))
+    return date is not None and date == meta.last_modified and identifies(date, sent)
 
 
 def _modified_since(value: str, meta: ObjectMeta) -> bool | None:
