@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,7 +96,8 @@ def test_a_duration_survives_being_written(milliseconds: int) -> None:
         ("0.0.0.0:8080", TcpAddress("0.0.0.0", 8080), False),
         ("[::]:8080", TcpAddress("::", 8080), False),
         ("10.0.0.7:8080", TcpAddress("10.0.0.7", 8080), False),
-        ("[::ffff:10.0.0.7]:80", TcpAddress("::ffff:a00:7", 80), False),
+        # Python 3.13 writes such an address with dots, earlier ones without.
+        ("[::ffff:10.0.0.7]:80", TcpAddress(str(IPv6Address("::ffff:10.0.0.7")), 80), False),
         ("localhost.example.org:1", TcpAddress("localhost.example.org", 1), False),
         ("unix:/run/rc.sock", UnixAddress("/run/rc.sock"), True),
     ],
