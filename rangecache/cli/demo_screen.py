@@ -89,7 +89,7 @@ class Screen:
         for line in (
             f"curl -s -D - -o /dev/null -r 0-65535 {data_url}{SCENE}",
             f"{programs}/rio info /vsicurl/{data_url}{SCENE}",
-            f'python -c \'import zarr; print(zarr.open("{data_url}{WEATHER}", mode="r")["{PLAIN}"][12, 0, :4])\'',
+            f'{programs}/python -c \'import zarr; print(zarr.open("{data_url}{WEATHER}")["{PLAIN}"][12, 0, :4])\'',
             f"curl -s {admin_url}v1/stats",
             f"curl -s {admin_url}metrics",
         ):
