@@ -81,6 +81,7 @@ class DiskTier:
         self._reads: dict[bytes, asyncio.Future[memoryview]] = {}
         self._indexing: asyncio.Task[None] | None = None
         self._indexed = False
+        self._gone: set[bytes] = set()  # found missing or damaged since the directory was listed; see _index
         self._closing = False
         self._checksum_errors = 0
         self.owned = False
@@ -125,8 +126,11 @@ class DiskTier:
     def _after_read(self, name: bytes, reading: asyncio.Future[memoryview]) -> None:
         """Settle the accounts once for all who waited, also if none of them is left."""
         del self._reads[name]
-        match None if reading.cancelled() else reading.exception():
-            case FrameError() as error:
+        error = None if reading.cancelled() else reading.exception()
+        if not self._indexed and isinstance(error, FrameError | FileNotFoundError):
+            self._gone.add(name)
+        match error:
+            case FrameError():
                 self._policy.remove(name)
                 self._checksum_errors += 1
                 if (
@@ -196,15 +200,19 @@ class DiskTier:
 
     async def _index(self) -> None:
         """Learn what lies in the directory, oldest first, in steps that leave the loop and the pool to requests."""
+        self._gone.clear()
         try:
             shelves = await self._threads.run(self._files.shelves)
             listings = [await self._threads.run(self._files.listing, shelf) for shelf in shelves]
             oldest_first = heapq.merge(*listings)
             while step := list(islice(oldest_first, INDEX_STEP)):
                 for block in step:
-                    self._policy.admit(block.name, block.size_bytes)
+                    # A file that has been deleted since it was listed would be taken for there, and not written anew.
+                    if block.name not in self._gone:
+                        self._policy.admit(block.name, block.size_bytes)
                 await asyncio.sleep(0)
             self._indexed = True
+            self._gone.clear()
             await self._writer.make_room()
         except OSError as error:
             self._health.off(f"its files cannot be listed ({error.strerror}); check the disk and the permissions")

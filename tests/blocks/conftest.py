@@ -39,16 +39,17 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def open_tier(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Callable[..., Awaitable[DiskTier]]]:
-    """Makes a started disk tier in `tmp_path / "cache"`, whose directory has been listed."""
+    """Makes a started disk tier in `tmp_path / "cache"`, whose directory has been listed unless `listed` is False."""
     opened: list[DiskTier] = []
 
     async def open_one(
-        limit_bytes: int = ROOMY, min_free_bytes: int = 0, directory: Path = tmp_path / "cache"
+        limit_bytes: int = ROOMY, min_free_bytes: int = 0, directory: Path = tmp_path / "cache", *, listed: bool = True
     ) -> DiskTier:
         tier = DiskTier(directory, limit_bytes, min_free_bytes, clock)
         opened.append(tier)
         await tier.start()
-        await tier.flush()
+        if listed:
+            await tier.flush()
         return tier
 
     yield open_one

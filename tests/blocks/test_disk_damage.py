@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import shutil
 import socket
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
+from rangecache.blocks.disk_files import BlockFiles
 from tests.blocks.conftest import BLOCK_BYTES, block_key, content, keep, path_of
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rangecache.blocks.disk import DiskTier
+    from rangecache.blocks.disk_files import StoredBlock
 
     OpenTier = Callable[..., Awaitable[DiskTier]]
 
@@ -201,3 +205,31 @@ async def test_no_flipped_bit_of_a_file_is_ever_served(open_tier: OpenTier) -> N
         assert not path.exists()
         path.write_bytes(sound)
     assert files.read(name, KEY) == content(KEY)
+
+
+async def test_a_block_found_damaged_while_the_directory_is_listed_is_written_anew(
+    open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tier = await open_tier()
+    await keep(tier, KEY)
+    path = path_of(tier, KEY)
+    await tier.aclose()
+    empty(path)
+    listed, go_on = threading.Event(), threading.Event()
+    list_shelf = BlockFiles.listing
+
+    def list_and_wait(files: BlockFiles, shelf: str) -> list[StoredBlock]:
+        found = list_shelf(files, shelf)
+        listed.set()
+        assert go_on.wait(10)
+        return found
+
+    monkeypatch.setattr(BlockFiles, "listing", list_and_wait)
+    tier = await open_tier(listed=False)
+    assert await asyncio.to_thread(listed.wait, 10)
+    assert await tier.get(KEY) is None
+    go_on.set()
+    await tier.flush()
+    await keep(tier, KEY)
+    assert path.stat().st_size > 0
+    assert await tier.get(KEY) == content(KEY)
