@@ -116,7 +116,7 @@ def http_dialect(provider: HttpProvider) -> HttpDialect:
     """A dialect that knows the configured addresses and no others."""
     dialect = HttpDialect()
     for alias, bucket in provider.buckets.items():
-        dialect.add_bucket(alias, bucket.url, bucket.redirect_hosts)
+        dialect.add_bucket(alias, bucket.url, bucket.redirect_hosts, missing_403_is_404=bucket.missing_403_is_404)
     return dialect
 
 

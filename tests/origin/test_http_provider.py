@@ -11,13 +11,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rangecache.errors import BadRequest, ConfigurationError, GenerationGone, InvalidAnswer, NotFound, UnknownName
+from rangecache.errors import (
+    BadRequest,
+    ConfigurationError,
+    GenerationGone,
+    InvalidAnswer,
+    NotFound,
+    PermissionDenied,
+    UnknownName,
+)
 from rangecache.model import ObjectRef
 from rangecache.origin.base import GetResult, NotModified
 from rangecache.origin.providers.http import HttpDialect
 from rangecache.ranges import ByteRange
+from rangecache.settings import HttpBucket, HttpProvider
 from rangecache.testing.faults import Headers, NoETag, OtherETag, Redirect, Status, UnconditionalNotModified
 from rangecache.testing.origin import Origin
+from rangecache.wiring.origins import http_dialect
 
 from .conftest import BODY, REF
 from .reading import meta_of, read
@@ -399,4 +409,15 @@ async def test_a_failing_redirect_target_is_reported_for_what_it_is(store: WebSt
     origin.fail("object", Redirect("/gone"))
     origin.fail("gone", Status(404))
     with pytest.raises(NotFound):
+        await read(store, REF)
+
+
+@pytest.mark.parametrize(("said", "error"), [(True, NotFound), (False, PermissionDenied)])
+async def test_403_is_a_missing_object_only_where_the_configuration_says_so(
+    store: WebStore, origin: Origin, said: bool, error: type[Exception]
+) -> None:
+    provider = HttpProvider(kind="http", buckets={"bucket": HttpBucket(url=origin.url, missing_403_is_404=said)})
+    store._dialect = http_dialect(provider)
+    origin.fail("object", Status(403), times=None)
+    with pytest.raises(error):
         await read(store, REF)

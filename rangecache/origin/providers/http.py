@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from yarl import URL
 
-from rangecache.errors import BadRequest, ConfigurationError, UnknownName
+from rangecache.errors import BadRequest, ConfigurationError, NotFound, UnknownName
 from rangecache.origin import answers
 from rangecache.origin.dialect import Target
 
@@ -39,6 +39,7 @@ class _Base:
     """The encoded path that every key is appended to; ends in a slash."""
     redirect_hosts: frozenset[str]
     source: str
+    missing_403_is_404: bool
 
 
 class HttpDialect:
@@ -47,8 +48,10 @@ class HttpDialect:
     def __init__(self) -> None:
         self._bases: dict[str, _Base] = {}
 
-    def add_bucket(self, alias: str, url: str, redirect_hosts: Iterable[str] = ()) -> None:
-        """Make the objects below `url` readable as bucket `alias`.
+    def add_bucket(
+        self, alias: str, url: str, redirect_hosts: Iterable[str] = (), *, missing_403_is_404: bool = False
+    ) -> None:
+        """Make the objects below `url` readable as bucket `alias`; 403 may mean there that an object is missing.
 
         Redirects are followed inside `url` and to `redirect_hosts` (names, on the default port of their scheme, or
         `name:port`). Raises `ConfigurationError`.
@@ -69,7 +72,7 @@ class HttpDialect:
         # A query may be a secret, and the source is stored with what is cached.
         source = str(base.origin()) + prefix
         hosts = frozenset(host.lower() for host in redirect_hosts)
-        self._bases[alias] = _Base(base, prefix, hosts, source)
+        self._bases[alias] = _Base(base, prefix, hosts, source, missing_403_is_404)
 
     def source(self, ref: ObjectRef) -> str:
         """The base address without its query."""
@@ -103,6 +106,8 @@ class HttpDialect:
 
     def error(self, answer: Answer, ref: ObjectRef) -> OriginError:
         """By status alone."""
+        if answer.status == 403 and self._base(ref).missing_403_is_404:
+            return NotFound(f"the origin has no object {ref} (403, by missing_403_is_404)")
         return answers.status_error(answer, ref)
 
     async def mend(self, answer: Answer, ref: ObjectRef) -> bool:
