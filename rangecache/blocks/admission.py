@@ -8,12 +8,21 @@ or frequencies needs (W-TinyLFU, S3-FIFO): such a policy turns a newcomer down b
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 K = TypeVar("K")
+
+
+class Standing(NamedTuple, Generic[K]):
+    """What a policy knows of one name: enough to go on after a restart."""
+
+    key: K
+    size_bytes: int
+    rank: int
+    """0 to 255, in the policy's own meaning."""
 
 
 class Admission(Protocol[K]):
@@ -39,6 +48,14 @@ class Admission(Protocol[K]):
 
     def evict(self, limit_bytes: int) -> list[K]:
         """Give up names until at most `limit_bytes` are held; which ones. The newcomer itself may be among them."""
+        ...
+
+    def standing(self) -> Iterator[Standing[K]]:
+        """Every name that is held, the first to go first. The policy must not be changed meanwhile."""
+        ...
+
+    def restore(self, standing: Standing[K]) -> None:
+        """Take up a name again where an earlier `standing` left it. To be called in its order, before anything else."""
         ...
 
     def __contains__(self, key: object) -> bool: ...
@@ -71,6 +88,14 @@ class LRU(Generic[K]):
             self.held_bytes -= size_bytes
             evicted.append(key)
         return evicted
+
+    def standing(self) -> Iterator[Standing[K]]:
+        """As `Admission.standing`; there are no ranks."""
+        return (Standing(key, size_bytes, 0) for key, size_bytes in self._sizes.items())
+
+    def restore(self, standing: Standing[K]) -> None:
+        """As `Admission.restore`."""
+        self.admit(standing.key, standing.size_bytes)
 
     def __contains__(self, key: object) -> bool:
         return key in self._sizes

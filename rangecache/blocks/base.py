@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from rangecache.model import BlockKey
+    from rangecache.model import BlockKey, ObjectRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,14 @@ class TierStats:
     evictions: int
     checksum_errors: int = 0
     writes_dropped: int = 0
+
+
+class Held(NamedTuple):
+    """How much of one object a tier holds, all its versions together."""
+
+    blocks: int = 0
+    bytes: int = 0
+    """As the tier counts them against its bound."""
 
 
 class BlockStore(Protocol):
@@ -53,6 +61,15 @@ class BlockStore(Protocol):
 
     async def put(self, key: BlockKey, data: memoryview) -> None:
         """As `keep`, for a caller that awaits anyway."""
+        ...
+
+    async def held(self, ref: ObjectRef) -> Held:
+        """How much of this object is here, in whatever version; recency stays as it is."""
+        ...
+
+    async def forget(self, ref: ObjectRef) -> Held:
+        """Give up every block of this object; how much that was. When it returns, none of them can be found again, now
+        or after a restart, unless it is kept anew."""
         ...
 
     def stats(self) -> TierStats: ...

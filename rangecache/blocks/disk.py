@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Final
 
 from rangecache.aio.tasks import Background
 from rangecache.blocks.admission import LRU
-from rangecache.blocks.base import TierStats, exact
-from rangecache.blocks.disk_files import BlockFiles, block_name
+from rangecache.blocks.base import Held, TierStats, exact
+from rangecache.blocks.disk_files import BlockFiles, block_name, object_prefix
 from rangecache.blocks.disk_health import DiskHealth
 from rangecache.blocks.disk_writer import WRITERS, DiskWriter
 from rangecache.blocks.framing import FrameError
@@ -34,8 +34,8 @@ from rangecache.errors import TierError
 
 if TYPE_CHECKING:
     from rangecache.aio.clock import Clock
-    from rangecache.blocks.admission import Admission
-    from rangecache.model import BlockKey
+    from rangecache.blocks.admission import Admission, Standing
+    from rangecache.model import BlockKey, ObjectRef
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +160,25 @@ class DiskTier:
     async def put(self, key: BlockKey, data: memoryview) -> None:
         """As `keep`."""
         self.keep(key, data)
+
+    async def held(self, ref: ObjectRef) -> Held:
+        """How much of this object is on disk, once the directory has been listed."""
+        await self.flush()
+        standing = self._standing(ref)
+        return Held(len(standing), sum(each.size_bytes for each in standing))
+
+    async def forget(self, ref: ObjectRef) -> Held:
+        """Delete every block of this object."""
+        await self.flush()
+        standing = self._standing(ref)
+        for each in standing:
+            self._policy.remove(each.key)
+        await self._threads.run(self._files.remove, [each.key for each in standing])
+        return Held(len(standing), sum(each.size_bytes for each in standing))
+
+    def _standing(self, ref: ObjectRef) -> list[Standing[bytes]]:
+        prefix = object_prefix(ref)
+        return [each for each in self._policy.standing() if each.key.startswith(prefix)]
 
     @property
     def _readable(self) -> bool:

@@ -22,7 +22,7 @@ from rangecache.model import identity_digest
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rangecache.model import BlockKey
+    from rangecache.model import BlockKey, ObjectRef
 
 _PAGE_BYTES: Final = 4096  # what file systems give out at least; a file is counted in whole ones
 _SHELF: Final = re.compile(r"[0-9a-f]{2}", re.ASCII)
@@ -51,7 +51,12 @@ class StoredBlock(NamedTuple):
 def block_name(key: BlockKey) -> bytes:
     """32 bytes that name a block on disk. The first 16 stand for the object: all its blocks begin with them."""
     ref, generation, block_index, block_bytes = key
-    return identity_digest(*ref) + identity_digest(*ref, generation, str(block_index), str(block_bytes))
+    return object_prefix(ref) + identity_digest(*ref, generation, str(block_index), str(block_bytes))
+
+
+def object_prefix(ref: ObjectRef) -> bytes:
+    """What the names of all blocks of an object begin with: 16 bytes."""
+    return identity_digest(*ref)
 
 
 def disk_bytes(key: BlockKey, data_bytes: int) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rangecache.blocks.admission import LRU
-from rangecache.blocks.base import TierStats, exact
+from rangecache.blocks.base import Held, TierStats, exact
 
 if TYPE_CHECKING:
     from rangecache.blocks.admission import Admission
-    from rangecache.model import BlockKey
+    from rangecache.model import BlockKey, ObjectRef
 
 # What a block costs beside its bytes: key, view, entries of two dictionaries. tracemalloc on CPython 3.11 says 590 to
 # 650 bytes for blocks of one object and 840 to 900 where every block is an object of its own; the larger counts, since
@@ -64,6 +64,25 @@ class MemoryTier:
     async def put(self, key: BlockKey, data: memoryview) -> None:
         """As `keep`."""
         self.keep(key, data)
+
+    async def held(self, ref: ObjectRef) -> Held:
+        """How much of this object is here."""
+        return self._account(self._keys(ref))
+
+    async def forget(self, ref: ObjectRef) -> Held:
+        """Give up every block of this object. Views that were handed out stay valid."""
+        keys = self._keys(ref)
+        held = self._account(keys)
+        for key in keys:
+            del self._views[key]
+            self._policy.remove(key)
+        return held
+
+    def _keys(self, ref: ObjectRef) -> list[BlockKey]:
+        return [key for key in self._views if key.ref == ref]
+
+    def _account(self, keys: list[BlockKey]) -> Held:
+        return Held(len(keys), sum(self._views[key].nbytes + ENTRY_OVERHEAD_BYTES for key in keys))
 
     def stats(self) -> TierStats:
         """Size and counts now."""

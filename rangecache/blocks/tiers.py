@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from rangecache.blocks.base import TierStats, exact
+from rangecache.blocks.base import Held, TierStats, exact
 from rangecache.errors import TierError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rangecache.blocks.base import BlockStore
-    from rangecache.model import BlockKey
+    from rangecache.model import BlockKey, ObjectRef
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,7 @@ class Tiers:
         self._tiers = tuple(tiers)
         self._first = self._tiers[0]
         self._broken: set[str] = set()
+        self._forgets = 0
         self.errors = 0
         """Times that a tier was broken when it was asked."""
 
@@ -39,6 +40,7 @@ class Tiers:
 
     async def find(self, key: BlockKey) -> tuple[memoryview, str] | None:
         """The verified block and the name of the tier that had it, or None. It is then in all faster tiers too."""
+        forgets = self._forgets
         for position, tier in enumerate(self._tiers):
             try:
                 data = await tier.get(key)
@@ -47,7 +49,9 @@ class Tiers:
                 continue
             if data is not None:
                 self._note_success(tier.name)
-                self._fill(self._tiers[:position], key, data)
+                # What was forgotten while it was read is handed out, but must not climb up again.
+                if forgets == self._forgets:
+                    self._fill(self._tiers[:position], key, data)
                 return data, tier.name
         return None
 
@@ -63,6 +67,18 @@ class Tiers:
     async def put(self, key: BlockKey, data: memoryview) -> None:
         """As `keep`."""
         self.keep(key, data)
+
+    async def held(self, ref: ObjectRef) -> Held:
+        """How much of this object is here; what is in two tiers counts twice."""
+        return _together([await tier.held(ref) for tier in self._tiers])
+
+    async def forget(self, ref: ObjectRef) -> Held:
+        """Give up every block of this object, the slowest tier first, so that what is being read there for a faster one
+        finds that out."""
+        self._forgets += 1
+        held = [await tier.forget(ref) for tier in reversed(self._tiers)]
+        self._forgets += 1
+        return _together(held)
 
     def _fill(self, tiers: Sequence[BlockStore], key: BlockKey, data: memoryview) -> None:
         for tier in tiers:
@@ -108,3 +124,7 @@ class Tiers:
 
     def __repr__(self) -> str:
         return f"<Tiers {' → '.join(map(repr, self._tiers))}, {self.errors} errors>"
+
+
+def _together(parts: Sequence[Held]) -> Held:
+    return Held(sum(part.blocks for part in parts), sum(part.bytes for part in parts))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rangecache.ranges import ByteRange, RangeSpec
 
 
-Purpose = Literal["demand", "prefetch", "revalidate", "retry"]
+Purpose = Literal["demand", "prefetch", "revalidate", "warm", "list", "retry"]
 """Why a request is sent: a label of the metrics, and what is shed first."""
 
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from rangecache.blocks.base import Held
 from rangecache.blocks.memory import ENTRY_OVERHEAD_BYTES, MemoryTier
 from rangecache.blocks.tiers import Tiers
 from rangecache.errors import TierError
-from tests.blocks.conftest import BLOCK_BYTES, block_key, content, keep
+from tests.blocks.conftest import BLOCK_BYTES, block_key, content, keep, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     from rangecache.blocks.base import TierStats
     from rangecache.blocks.disk import DiskTier
-    from rangecache.model import BlockKey
+    from rangecache.model import BlockKey, ObjectRef
 
     OpenTier = Callable[..., Awaitable[DiskTier]]
 
@@ -49,6 +51,12 @@ class BrokenTier:
     async def put(self, key: BlockKey, data: memoryview) -> None:
         self.keep(key, data)
 
+    async def held(self, ref: ObjectRef) -> Held:
+        return await self.inner.held(ref)
+
+    async def forget(self, ref: ObjectRef) -> Held:
+        return await self.inner.forget(ref)
+
     def stats(self) -> TierStats:
         return self.inner.stats()
 
@@ -58,6 +66,19 @@ class BrokenTier:
     def _fail(self) -> None:
         if self.broken:
             raise TierError("the medium fails")
+
+
+class SlowTier(MemoryTier):
+    """A tier that answers when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__(10 * ENTRY_BYTES)
+        self.asked = asyncio.Event()
+        self.answer: asyncio.Future[memoryview | None] = asyncio.get_running_loop().create_future()
+
+    async def get(self, key: BlockKey) -> memoryview | None:
+        self.asked.set()
+        return await self.answer
 
 
 async def test_it_says_which_tier_had_the_block_and_fills_the_faster_one(open_tier: OpenTier) -> None:
@@ -129,3 +150,31 @@ async def test_closing_closes_each(open_tier: OpenTier) -> None:
     await tiers.aclose()
     assert memory.stats().blocks == 0
     assert not disk.owned
+
+
+async def test_forgetting_an_object_takes_it_from_every_tier(open_tier: OpenTier) -> None:
+    """All versions of the object go, and nothing of any other."""
+    disk, memory = await open_tier(), MemoryTier(1 << 20)
+    tiers = Tiers([memory, disk])
+    gone, stays = [block_key(0), block_key(1), block_key(0, generation="1" * 32)], block_key(0, key="scenes/b.tif")
+    for key in (*gone, stays):
+        tiers.keep(key, content(key))
+    await disk.flush()
+    assert (await tiers.held(gone[0].ref)).blocks == 6
+    assert (await tiers.forget(gone[0].ref)).blocks == 6
+    assert [await tiers.get(key) for key in gone] == [None] * 3
+    assert await tiers.get(stays) == content(stays)
+    assert await tiers.held(gone[0].ref) == Held()
+    assert not any(path_of(disk, key).exists() for key in gone)
+
+
+async def test_a_block_that_is_read_from_disk_while_it_is_forgotten_does_not_climb_up() -> None:
+    """The reader gets his bytes; the memory tier does not."""
+    memory, slow = MemoryTier(1 << 20), SlowTier()
+    tiers, key = Tiers([memory, slow]), block_key(0)
+    reading = asyncio.create_task(tiers.find(key))
+    await slow.asked.wait()
+    await tiers.forget(key.ref)
+    slow.answer.set_result(content(key))
+    assert await reading == (content(key), "memory")
+    assert memory.peek(key) is None
