@@ -7,23 +7,15 @@ begun anew, once; later the answer is aborted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from rangecache.errors import (
-    BudgetExhausted,
-    GenerationGone,
-    InvalidRange,
-    NotCached,
-    NotFound,
-    RangeIgnored,
-    TransientError,
-)
-from rangecache.ranges import ByteRange, OffsetRange, block_indices, parse_range
+from rangecache.errors import GenerationGone, NotCached, NotFound, RangeIgnored
+from rangecache.ranges import ByteRange, block_indices
 from rangecache.read.body import BodyReader
 from rangecache.read.conditions import Decision, decide
+from rangecache.read.current import Selector
 from rangecache.read.fetcher import SKIP_BYTES_MAX
-from rangecache.read.freshness import Wishes, read_wishes
+from rangecache.read.freshness import read_wishes
 from rangecache.read.heads import HeadHabits
 from rangecache.read.messages import HIT_DISK, HIT_MEMORY, CacheStatus, Reply
 from rangecache.read.passing import PassThrough, check_skip, from_hand_off, reaches, single
@@ -34,31 +26,17 @@ if TYPE_CHECKING:
     from rangecache.aio.clock import Clock
     from rangecache.blocks.tiers import Tiers
     from rangecache.origin.base import ObjectStore
-    from rangecache.ranges import RangeSpec
     from rangecache.read.body import Presence
     from rangecache.read.catalog import Catalog, Known
+    from rangecache.read.current import Current
     from rangecache.read.fetcher import Fetcher
+    from rangecache.read.freshness import Wishes
     from rangecache.read.messages import ReadRequest
-    from rangecache.read.opening import HandOff, Opened, Opener
+    from rangecache.read.opening import HandOff, Opener
     from rangecache.telemetry import Metrics
 
 IMMEDIATE_BYTES_MAX: Final = 8 * 1024 * 1024  # more is streamed, so that a slow client does not pin it in memory
 RESTARTS: Final = 1  # a version that dies before anything was sent is replaced by the current one, once
-
-
-@dataclass(slots=True)
-class Current:
-    """The version that a request is answered from, and how we know."""
-
-    known: Known
-    opened: Opened | None = None
-    """The origin was asked for it just now."""
-    first: bool = False
-    """It was this request that asked."""
-    validated: bool = False
-    """The origin was asked whether what we had still holds."""
-    stale: bool = False
-    """Its time is over, and it is used all the same."""
 
 
 class RangeReader:
@@ -83,13 +61,19 @@ class RangeReader:
         self._tiers = tiers
         self._catalog = catalog
         self._fetcher = fetcher
-        self._opener = opener
         self._served = metrics.served_bytes
         self._clock = clock
         self._max_ranges = max_ranges
-        self._stale_while_revalidate_s = stale_while_revalidate_s
-        self._stale_if_error_s = stale_if_error_s
         self._habits = HeadHabits()
+        self._selector = Selector(
+            catalog,
+            opener,
+            self._habits,
+            clock,
+            max_ranges=max_ranges,
+            stale_while_revalidate_s=stale_while_revalidate_s,
+            stale_if_error_s=stale_if_error_s,
+        )
 
     # --- without waiting ------------------------------------------------------------------------------------------
 
@@ -149,11 +133,11 @@ class RangeReader:
 
     async def _open(self, request: ReadRequest) -> Reply:
         wishes = read_wishes(request.cache_control)
-        current = await self._current(request, wishes)
+        current = await self._selector.select(request, wishes)
         decision = decide(request, current.known.meta, self._max_ranges)
         if decision.doubtful and current.opened is None and not wishes.only_if_cached and not current.known.bypass:
             # A refusal that rests on what we remember: somebody may just have written.
-            current = await self._ask(request, current.known, anew=True)
+            current = await self._selector.ask(request, current.known, anew=True)
             decision = decide(request, current.known.meta, self._max_ranges)
         bodiless = request.head or not decision.ranges
         hand_off = current.opened.hand_off if current.opened is not None and current.first else None
@@ -166,55 +150,6 @@ class RangeReader:
         if current.known.bypass and not (bodiless and current.opened is not None):
             return await self._pass_through(request, current.known)
         return await self._from_blocks(request, current, decision, wishes)
-
-    async def _current(self, request: ReadRequest, wishes: Wishes) -> Current:
-        """The version to answer from, asking the origin if need be."""
-        known = await self._catalog.find(request.ref)
-        if known is None:
-            if self._catalog.is_absent(request.ref) and not wishes.revalidate:
-                raise NotFound("the origin has no such object")
-            if wishes.only_if_cached:
-                raise NotCached("this object is not in the cache, and only-if-cached was asked")
-            return await self._ask(request, None, anew=wishes.revalidate)
-        now = self._clock.monotonic()
-        fresh = now < known.fresh_until and not wishes.revalidate
-        if known.bypass:
-            if wishes.only_if_cached:
-                raise NotCached("this object is not kept in the cache, and only-if-cached was asked")
-            return (
-                Current(known)
-                if fresh and not request.head
-                else await self._ask(request, known, anew=wishes.revalidate)
-            )
-        if fresh:
-            return Current(known)
-        over_s = now - known.fresh_until
-        if wishes.only_if_cached:
-            raise NotCached("the cached version of this object has to be validated, and only-if-cached was asked")
-        may_be_stale = known.stale_allowed and not wishes.revalidate
-        # What the rule says is never fresh is not used unasked either.
-        was_fresh = known.fresh_until > known.validated_at
-        if may_be_stale and was_fresh and over_s < self._stale_while_revalidate_s:
-            self._opener.revalidate(known)
-            return Current(known, stale=True)
-        try:
-            return await self._ask(request, known, anew=wishes.revalidate)
-        except (TransientError, BudgetExhausted):
-            if may_be_stale and over_s < self._stale_if_error_s:
-                return Current(known, stale=True)
-            raise
-
-    async def _ask(self, request: ReadRequest, known: Known | None, *, anew: bool) -> Current:
-        by_head = False
-        if request.head and known is None:
-            by_head = not self._habits.wants_block(request.ref)
-            self._habits.asked(request.ref)
-        elif request.head and known is not None:
-            by_head = known.bypass  # its first block would not be kept
-        wanted = _wanted(request, self._max_ranges)
-        stale = None if known is None or known.bypass else known
-        opened, first = await self._opener.open(request.ref, wanted, stale, by_head=by_head, anew=anew)
-        return Current(opened.known, opened, first, validated=stale is not None)
 
     async def _from_blocks(self, request: ReadRequest, current: Current, decision: Decision, wishes: Wishes) -> Reply:
         known = current.known
@@ -302,16 +237,3 @@ class RangeReader:
             await pieces.aclose()
             reply.ranges, reply.body = (), ()
         return reply
-
-
-def _wanted(request: ReadRequest, max_ranges: int) -> RangeSpec | None:
-    """Which bytes to ask for together with the metadata; None for the first block."""
-    if request.head:
-        return None
-    if request.range is None:
-        return OffsetRange(0)
-    try:
-        specs = parse_range(request.range, max_ranges)
-    except InvalidRange:
-        return None
-    return specs[0] if specs is not None else OffsetRange(0)
