@@ -49,7 +49,7 @@ unit: $(VENV)/dev
 	@$(BIN)/pytest --numprocesses 2 --dist worksteal -m "not prove"
 
 prove: $(VENV)/dev
-	@$(BIN)/pytest -m prove --timeout 3600 -s
+	@$(BIN)/pytest -m prove --timeout 3600 --proofs docs/proof.md --verbose
 
 bench: $(VENV)/dev
 	@$(BIN)/python -m bench
