@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rangecache.origin.base import ObjectStore
     from rangecache.origin.dialect import Dialect
     from rangecache.origin.providers.s3_credentials import CredentialsSource
+    from rangecache.ranges import ByteRange
     from rangecache.settings import Provider, S3Credentials, Settings
     from rangecache.telemetry import Metrics
 
@@ -48,7 +49,7 @@ class Origins:
         self._clock = clock
         self._session: WebSession | None = None
         self._s3: list[S3Dialect] = []
-        self.stores: dict[str, ObjectStore] = {}
+        self.stores: dict[str, Limited] = {}
         self.namespaces: dict[str, Namespace] = {}
         for name, provider in settings.providers.items():
             self.stores[name] = self._store(name, provider)
@@ -58,6 +59,10 @@ class Origins:
         """The same stores for answers that go to one client at his own pace. They get a part of the permits only, so
         that slow clients leave some for what is fetched for everybody."""
         return {name: Limited(store, PASSING_PERMITS) for name, store in self.stores.items()}
+
+    def promote(self, ref: ObjectRef, wanted: ByteRange) -> None:
+        """A reader has come to wait for this GET, which was sent for nobody."""
+        self.stores[ref.provider].promote(ref, wanted)
 
     def source(self, ref: ObjectRef) -> str:
         """Where the object really is, as things are configured now."""
@@ -69,7 +74,7 @@ class Origins:
         bucket = None if isinstance(provider, FileProvider) else provider.buckets.get(ref.bucket)
         return bucket is not None and bucket.response_headers == "all"
 
-    def _store(self, name: str, provider: Provider) -> ObjectStore:
+    def _store(self, name: str, provider: Provider) -> Limited:
         match provider:
             case FileProvider():
                 store: ObjectStore = FileStore(provider.buckets, clock=self._clock)

@@ -12,8 +12,10 @@ from rangecache.model import ObjectRef
 from rangecache.origin.base import GetResult
 from rangecache.origin.limit import Limited
 from rangecache.origin.memory import MemoryStore
+from rangecache.ranges import ByteRange
 
 if TYPE_CHECKING:
+    from rangecache.origin.base import Purpose
     from rangecache.origin.memory import MemoryRequest
 
 REF = ObjectRef("mem", "b", "k")
@@ -71,3 +73,40 @@ async def test_a_permit_comes_back_from_errors_early_leavers_and_cancellation(or
     await asyncio.wait({holder, waiter})
     origin.before_answer = None
     assert await _read(store) == DATA
+
+
+async def test_what_nobody_waits_for_leaves_half_of_the_permits_and_is_asked_last_unless_it_is_promoted(
+    origin: MemoryStore,
+) -> None:
+    store, go = Limited(origin, 2), asyncio.Event()
+
+    async def hold(request: MemoryRequest) -> None:
+        await go.wait()
+
+    origin.before_answer = hold
+
+    async def read(start: int, purpose: Purpose) -> None:
+        async with store.get(REF, range=ByteRange(start, start + 1), purpose=purpose):
+            pass
+
+    readings: tuple[tuple[int, Purpose], ...] = (
+        (0, "prefetch"),
+        (1, "prefetch"),
+        (2, "warm"),
+        (3, "demand"),
+        (4, "demand"),
+    )
+    tasks = []
+    for start, purpose in readings:
+        tasks.append(asyncio.create_task(read(start, purpose)))
+        await asyncio.sleep(0)
+    assert _starts(origin) == [0, 3]
+    store.promote(REF, ByteRange(2, 3))
+    store.promote(REF, ByteRange(99, 100))  # nobody asks for that
+    go.set()
+    await asyncio.gather(*tasks)
+    assert _starts(origin) == [0, 3, 4, 2, 1]
+
+
+def _starts(origin: MemoryStore) -> list[int]:
+    return [request.range.start for request in origin.requests if isinstance(request.range, ByteRange)]
