@@ -51,7 +51,12 @@ class Admission(Protocol[K]):
         ...
 
     def standing(self) -> Iterator[Standing[K]]:
-        """Every name that is held, the first to go first. The policy must not be changed meanwhile."""
+        """Every name that is held, the first to go first.
+
+        It may be iterated in pieces, with changes between them: names that come, go or are touched meanwhile may be
+        missing, stay where they were or appear though they have gone; all others come exactly once. To begin costs no
+        more than copying an array of small numbers: the event loop is held as long.
+        """
         ...
 
     def restore(self, standing: Standing[K]) -> None:
@@ -90,8 +95,8 @@ class LRU(Generic[K]):
         return evicted
 
     def standing(self) -> Iterator[Standing[K]]:
-        """As `Admission.standing`; there are no ranks."""
-        return (Standing(key, size_bytes, 0) for key, size_bytes in self._sizes.items())
+        """As `Admission.standing`; there are no ranks. Begins with a copy of all names: not for large tiers."""
+        return (Standing(key, size_bytes, 0) for key, size_bytes in list(self._sizes.items()))
 
     def restore(self, standing: Standing[K]) -> None:
         """As `Admission.restore`."""

@@ -68,3 +68,17 @@ def test_it_agrees_with_a_list_in_order_of_use(steps: list[tuple[str, int, int]]
             assert policy.evict(size) == gone
         assert policy.held_bytes == sum(bytes_ for _, bytes_ in model)
         assert len(policy) == len(model)
+
+
+def test_a_standing_is_read_in_pieces_while_the_policy_changes() -> None:
+    policy: LRU[str] = LRU()
+    for name in "abcd":
+        policy.admit(name, 10)
+    standing = policy.standing()
+    first = next(standing).key
+    policy.remove("b")
+    policy.touch("a")
+    policy.admit("e", 10)
+    seen = [first, *(each.key for each in standing)]
+    assert {"a", "c", "d"} <= set(seen)
+    assert len(seen) == len(set(seen))
