@@ -7,25 +7,19 @@ text: nothing that a request carried is ever sent back.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractAccessLogger
 
-from rangecache.server.problems import (
-    EXPECTATION_FAILED,
-    HEAD_TOO_LARGE,
-    INTERNAL,
-    MALFORMED,
-    WRONG_HOST,
-    Problem,
-    document,
-)
+from rangecache.server.api.answers import PROBLEM_TYPE, answered, explaining, refusal, refused
+from rangecache.server.problems import WRONG_HOST, Problem
 from rangecache.settings.units import Address, TcpAddress, UnixAddress
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from aiohttp.typedefs import Handler, Middleware
 
     from rangecache.server.health import ServerState
@@ -34,50 +28,35 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-_PROBLEM_TYPE: Final = "application/problem+json"
 # An admin request is a few hundred bytes of JSON at most.
 _REQUEST_BYTES_MAX: Final = 64 * 1024
 _KEEPALIVE_TIMEOUT_S: Final = 75.0
-# The first answer is due this long after a connection is made; whoever sends no whole request until then is cut off.
-_FIRST_ANSWER_TIMEOUT_S: Final = 15.0
+# Whoever sends no whole request for so long after connecting is cut off.
+_FIRST_REQUEST_TIMEOUT_S: Final = 15.0
 # Probes, scrapers and a few people. More are refused at once, so that nobody can take the data port's descriptors.
 _CONNECTIONS_MAX: Final = 256
 # The whole drain is bounded by `server.shutdown_grace`; nobody needs an admin answer longer than this.
 _CLOSE_TIMEOUT_S: Final = 2.0
 _WRITING_METHODS: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
-_PROBLEMS: Final = {
-    problem.status: (problem, detail)
-    for problem, detail in (
-        (MALFORMED, "Send a valid HTTP/1.1 request with one Host header."),
-        (Problem(403, "forbidden", "Not allowed"), "This request is not allowed here."),
-        (Problem(404, "not-found", "No such path"), "There is nothing at this path."),
-        (Problem(405, "method-not-allowed", "No such method here"), "The Allow header names the methods of this path."),
-        (Problem(413, "content-too-large", "The body is too large"), "A body may have up to 64 KiB."),
-        (Problem(415, "unsupported-media-type", "Not JSON"), "Send this with Content-Type: application/json."),
-        (EXPECTATION_FAILED, "The only expectation that is understood is 100-continue."),
-        (HEAD_TOO_LARGE, "Send fewer or shorter header fields."),
-        (INTERNAL, "The program failed while it answered; its log says why."),
-        (Problem(503, "not-ready", "Not ready"), "The program does not want traffic: it is starting or stopping."),
-    )
-}
 _HOST_DETAIL: Final = "Use localhost or the address it listens on, or add this name to server.hosts."
 _FOREIGN_ORIGIN: Final = Problem(403, "foreign-origin", "Another page's request")
 _ORIGIN_DETAIL: Final = "Requests that change something are taken from this port's own pages only."
 
 
-def admin_app(state: ServerState, guard: HostGuard) -> web.Application:
-    """The admin port: health, metrics, `/v1/stats`, `/v1/config`; every request passes `guard`."""
+def admin_app(state: ServerState, guard: HostGuard, routes: Iterable[web.RouteDef] = ()) -> web.Application:
+    """The admin port: health, metrics, `/v1/stats`, `/v1/config` and `routes` (see `server/api`); every request passes
+    `guard`."""
 
     async def show_stats(_request: web.Request) -> web.StreamResponse:
-        return web.json_response(state.stats(), dumps=_dumps)
+        return answered(state.stats())
 
     async def show_config(_request: web.Request) -> web.StreamResponse:
-        return web.json_response(state.settings(), dumps=_dumps)
+        return answered(state.settings())
 
-    app = web.Application(middlewares=[guarding(guard)], client_max_size=_REQUEST_BYTES_MAX, logger=logger)
+    app = web.Application(middlewares=[guarding(guard), explaining], client_max_size=_REQUEST_BYTES_MAX, logger=logger)
     app.add_routes(_health_routes(state))
-    app.add_routes([web.get("/v1/stats", show_stats), web.get("/v1/config", show_config)])
+    app.add_routes([web.get("/v1/stats", show_stats), web.get("/v1/config", show_config), *routes])
     return app
 
 
@@ -119,29 +98,19 @@ def guarding(guard: HostGuard) -> Middleware:
         if host is None:
             return refusal(400)
         if not guard.accepts(host):
-            return _answer(WRONG_HOST, _HOST_DETAIL)
+            return refused(WRONG_HOST, _HOST_DETAIL)
         if request.method in _WRITING_METHODS and request.match_info.http_exception is None:
             if request.content_type != "application/json":
                 return refusal(415)
             origin = request.headers.get(hdrs.ORIGIN)
             if origin is not None and origin.lower() not in {f"http://{host.lower()}", f"https://{host.lower()}"}:
-                return _answer(_FOREIGN_ORIGIN, _ORIGIN_DETAIL)
+                return refused(_FOREIGN_ORIGIN, _ORIGIN_DETAIL)
+            await request.read()  # at most _REQUEST_BYTES_MAX; kept for the handler
+        if isinstance(request.protocol, _Connection):
+            request.protocol.request_is_whole()
         return await handler(request)
 
     return guarded
-
-
-def refusal(status: int) -> web.Response:
-    """The error answer for this status."""
-    return _answer(*_PROBLEMS.get(status, (Problem(status, "error", "Error"), "The request could not be answered.")))
-
-
-def _answer(problem: Problem, detail: str) -> web.Response:
-    return web.Response(status=problem.status, body=document(problem, detail), content_type=_PROBLEM_TYPE)
-
-
-def _dumps(document: object) -> str:
-    return json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n"
 
 
 class AdminServer:
@@ -220,16 +189,20 @@ class _Connection(web.RequestHandler):
     or expectation. Those quote the request, so here they are replaced by our own words.
     """
 
-    __slots__ = ("_first_answer_timer",)
-    _first_answer_timer: asyncio.TimerHandle
+    __slots__ = ("_first_request_timer",)
+    _first_request_timer: asyncio.TimerHandle
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         loop = asyncio.get_running_loop()
-        self._first_answer_timer = loop.call_later(_FIRST_ANSWER_TIMEOUT_S, transport.close)
+        self._first_request_timer = loop.call_later(_FIRST_REQUEST_TIMEOUT_S, transport.close)
+
+    def request_is_whole(self) -> None:
+        """A request is here with its body. Its answer may take as long as it takes."""
+        self._first_request_timer.cancel()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._first_answer_timer.cancel()
+        self._first_request_timer.cancel()
         super().connection_lost(exc)
 
     def handle_error(
@@ -248,9 +221,9 @@ class _Connection(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """The gate: aiohttp calls this with every answer, whoever made it."""
-        self._first_answer_timer.cancel()
+        self._first_request_timer.cancel()
         if not resp.prepared:
-            if resp.status >= 400 and resp.content_type != _PROBLEM_TYPE:
+            if resp.status >= 400 and resp.content_type != PROBLEM_TYPE:
                 resp = _reworded(resp)
             resp.headers[hdrs.SERVER] = "rangecache"
             resp.headers[hdrs.CACHE_CONTROL] = "no-store"

@@ -109,9 +109,10 @@ def retry_after_s(problem: Problem, error: errors.RangecacheError) -> int | None
     return min(RETRY_AFTER_MAX_S, max(RETRY_AFTER_DEFAULT_S, math.ceil(asked or 0)))
 
 
-def document(problem: Problem, detail: str) -> bytes:
-    """The body of an error answer, `application/problem+json`."""
+def document(problem: Problem, detail: str, more: Mapping[str, object] | None = None) -> bytes:
+    """The body of an error answer, `application/problem+json`; `more` are members of this kind of problem alone."""
     members = {
+        **(more or {}),
         "type": f"urn:rangecache:problem:{problem.name}",
         "title": problem.title,
         "status": problem.status,

@@ -10,8 +10,10 @@ import pytest
 from aiohttp import web
 
 from rangecache.aio.clock import SystemClock
+from rangecache.errors import Overloaded
 from rangecache.server import admin
 from rangecache.server.admin import AdminServer, admin_app, health_app
+from rangecache.server.api.answers import PROBLEMS, Member, answered, json_body
 from rangecache.server.health import ServerState
 from rangecache.server.hosts import HostGuard
 from rangecache.server.problems import document
@@ -195,7 +197,7 @@ async def test_errors_are_problem_documents_of_constant_text(
     answer = await ask(server, f"{path}?{SECRET_WORD}", method, X_Secret=SECRET_WORD)
     assert answer.status == status
     assert answer.headers["content-type"] == "application/problem+json"
-    problem, detail = admin._PROBLEMS[status]
+    problem, detail = PROBLEMS[status]
     assert (problem.status, problem.name) == (status, name)
     assert answer.body == document(problem, detail)
 
@@ -255,7 +257,7 @@ async def test_the_health_port_serves_health_alone_and_to_any_host(health: Admin
 async def test_a_connection_that_sends_no_request_is_cut_off(
     state: ServerState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admin, "_FIRST_ANSWER_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(admin, "_FIRST_REQUEST_TIMEOUT_S", 0.05)
     async with listening(health_app(state)) as server:
         reader, writer = await connected(server)
         writer.write(b"GET /livez HT")
@@ -291,3 +293,55 @@ async def test_an_address_in_use_is_an_os_error_and_leaves_nothing_behind(
     with pytest.raises(OSError, match="in use"):
         await second.start(server.address)
     await second.aclose()
+
+
+async def test_an_answer_may_take_longer_than_a_request(state: ServerState, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin, "_FIRST_REQUEST_TIMEOUT_S", 0.05)
+
+    async def take_time(_request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.2)
+        return web.json_response({})
+
+    app = admin_app(state, HostGuard(), [web.post("/v1/slow", take_time)])
+    async with listening(app) as server:
+        assert (await ask(server, "/v1/slow", "POST", b"{}", Content_Type="application/json")).status == 200
+
+
+async def test_an_error_of_the_tree_is_its_problem_with_its_sentence(state: ServerState) -> None:
+    async def overloaded(_request: web.Request) -> web.StreamResponse:
+        raise Overloaded("Too many; wait.")
+
+    async with listening(admin_app(state, HostGuard(), [web.get("/v1/it", overloaded)])) as server:
+        answer = await ask(server, "/v1/it")
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json["detail"] == "Too many; wait."
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "The body is not JSON."),
+        (b"\xff", "The body is not JSON."),
+        (b'{"text": NaN}', "The body is not JSON."),
+        (b"[" * 50_000, "The body is not JSON."),
+        (b"[]", "The body has to be a JSON object; its members are text, flag, count."),
+        (b'{"xyzzy": 1}', "The body has a member that is not known here. Known ones: text, flag, count."),
+        (b'{"text": 1}', "The member `text` has to be text."),
+        (b'{"flag": 1}', "The member `flag` has to be true or false."),
+        (b'{"count": true}', "The member `count` has to be a number."),
+        (b'{"text": null}', "The member `text` has to be text."),
+    ],
+)
+async def test_a_body_that_is_not_what_is_expected_is_refused_in_a_sentence(
+    state: ServerState, body: bytes, says: str
+) -> None:
+    members = {"text": Member(str, "text"), "flag": Member(bool, "true or false"), "count": Member(int, "a number")}
+
+    async def echo(request: web.Request) -> web.StreamResponse:
+        return answered(await json_body(request, members))
+
+    async with listening(admin_app(state, HostGuard(), [web.post("/v1/echo", echo)])) as server:
+        refused = await ask(server, "/v1/echo", "POST", body, Content_Type="application/json")
+        taken = await ask(server, "/v1/echo", "POST", b'{"flag": true, "count": 0}', Content_Type="application/json")
+    assert (refused.status, refused.json["detail"]) == (400, says)
+    assert taken.json == {"flag": True, "count": 0}
