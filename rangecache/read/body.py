@@ -55,40 +55,40 @@ class BodyReader:
         self._plan = self._blocks()
         self._claimed = 0
         self._passed = 0
+        self._position = 0
+        self._left_bytes = sum(wanted.length for wanted in ranges)
         self.presence = Presence()
 
-    async def pieces(self) -> AsyncGenerator[memoryview, None]:
-        """The bytes of all ranges in order; no piece crosses a range's border.
+    async def pieces(self) -> AsyncGenerator[memoryview, int | None]:
+        """The bytes of all ranges in order; no piece crosses a range's border, and none is longer than what was sent
+        into the generator for it.
 
         The first piece is empty: by then the origin has vouched for the first run that is missing, if it begins within
         the first run's worth of blocks. So an object that has changed is mostly found out (`GenerationGone`) while
         nothing has been sent. Close it if it is not read to its end.
         """
-        known, block_bytes = self._known, self._known.block_bytes
-        served = False
+        block_bytes = self._known.block_bytes
         try:
             await self._prime()
-            yield PRIMED
+            most_bytes = yield PRIMED
             at = -1
             for number, wanted in enumerate(self._ranges):
-                position = wanted.start
+                self._position = wanted.start
                 # With several ranges the reading may come back to a run.
                 back = min((later.start for later in self._ranges[number + 1 :]), default=wanted.end)
-                while position < wanted.end:
-                    if position // block_bytes != at:
-                        at = position // block_bytes
+                while self._position < wanted.end:
+                    if self._position // block_bytes != at:
+                        at = self._position // block_bytes
                         self._passed += 1
-                        self._leave_behind(min(position, back))
+                        self._leave_behind(min(self._position, back))
                         self._read_ahead()
-                    piece, source = await self._piece(position, wanted.end)
-                    position += len(piece)
-                    self._served.cell(known.meta.ref.provider, source).value += len(piece)
-                    # Whoever was given the last piece need not come back for more.
-                    served = wanted is self._ranges[-1] and position >= wanted.end
-                    yield piece
+                    end = wanted.end if most_bytes is None else min(wanted.end, self._position + most_bytes)
+                    # In no variable: this frame would keep the piece, and with it its block, while the client is slow.
+                    most_bytes = yield await self._take(end)
         finally:
             for run in self._attached:
-                self._fetcher.detach(run, satisfied=served)
+                # Whoever was given the last piece need not come back for more.
+                self._fetcher.detach(run, satisfied=not self._left_bytes)
             self._attached.clear()
 
     def _blocks(self) -> Iterator[int]:
@@ -161,6 +161,14 @@ class BodyReader:
     def _leave(self, run: Run) -> None:
         self._attached.remove(run)
         self._fetcher.detach(run, satisfied=True)
+
+    async def _take(self, end: int) -> memoryview:
+        """The next bytes, at most to `end`; the reader stands behind them then."""
+        piece, source = await self._piece(self._position, end)
+        self._position += len(piece)
+        self._left_bytes -= len(piece)
+        self._served.cell(self._known.meta.ref.provider, source).value += len(piece)
+        return piece
 
     async def _piece(self, position: int, end: int) -> tuple[memoryview, str]:
         """The next bytes, at most to the end of their block, and where they were found."""

@@ -50,7 +50,7 @@ class CacheStatus:
 HIT_MEMORY: Final = CacheStatus("hit", hit=True, detail="memory")
 HIT_DISK: Final = CacheStatus("hit", hit=True, detail="disk")
 
-Body = Sequence[memoryview] | AsyncGenerator[memoryview, None]
+Body = Sequence[memoryview] | AsyncGenerator[memoryview, int | None]
 
 
 @dataclass(slots=True)
@@ -68,5 +68,6 @@ class Reply:
     front door frames as multipart/byteranges. Empty where there is no body (HEAD, 304, 412, 416)."""
     body: Body = ()
     """The bytes of all `ranges` one after the other; no piece crosses the border of a range. A sequence is complete
-    and costs no waiting. A generator must be closed if it is not read to its end; if it raises, the answer has to be
-    aborted, never ended cleanly."""
+    and costs no waiting. A generator has been started and may be sent how long its next piece is to be at most, which
+    it follows where it cuts pieces out of blocks; it must be closed if it is not read to its end; if it raises, the
+    answer has to be aborted, never ended cleanly."""

@@ -11,18 +11,19 @@ It asks for the blocks that its reader wants, conditional on what was known befo
 
 from __future__ import annotations
 
-import asyncio
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from rangecache.errors import InvalidAnswer, NotFound, OriginError, RangecacheError, RangeNotSatisfiable
+from rangecache.errors import InvalidAnswer, NotFound, OriginError, RangeNotSatisfiable
 from rangecache.origin.base import NotModified
 from rangecache.ranges import ByteRange, OffsetRange, SuffixRange
-from rangecache.read.run import Run
+from rangecache.read.hand_off import HandOff
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import Mapping
 
+    from rangecache.aio.allowance import Allowance
     from rangecache.aio.flights import Flight, Flights
     from rangecache.blocks.base import BlockStore
     from rangecache.model import ObjectRef
@@ -32,58 +33,7 @@ if TYPE_CHECKING:
     from rangecache.read.fetcher import Fetcher
 
 SIZE_MAX: Final = 2**62  # no object is longer; larger numbers are not put on the wire
-HAND_OFF_CHUNKS: Final = 4  # chunks of at most some 100 KiB that wait between an origin and a slow reader
-HAND_OFF_TAKEN_S: Final = 1.0  # the reader is there when the hand-off is made; if he has just left, nobody comes
-
-
-class HandOff:
-    """An open answer on its way to one reader. The origin is read no faster than the reader reads."""
-
-    def __init__(self, answered: ByteRange) -> None:
-        self.range = answered
-        self._chunks: asyncio.Queue[bytes | RangecacheError | None] = asyncio.Queue(HAND_OFF_CHUNKS)
-        self._taken = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def take(self) -> bool:
-        """Become the reader. True for the first who asks."""
-        first = not self._taken.is_set()
-        self._taken.set()
-        return first
-
-    def discard(self) -> None:
-        """Nobody will read it, or read on: the origin's connection is closed, if it is still open."""
-        self._taken.set()
-        if self._task is not None:
-            self._task.cancel()
-
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The answer's bytes. Raises what the origin raised. Whoever stops early has to `discard` the rest."""
-        while (chunk := await self._chunks.get()) is not None:
-            if isinstance(chunk, RangecacheError):
-                raise chunk
-            yield chunk
-
-    async def pump(self, answer: GetResult, known: Known, keep: BlockStore | None) -> None:
-        """Pass the answer on, storing the whole blocks that pass by in `keep`. Runs in the answer's own task."""
-        self._task = asyncio.current_task()
-        try:
-            async with asyncio.timeout(HAND_OFF_TAKEN_S):
-                await self._taken.wait()
-        except TimeoutError:
-            return
-        passing = Run(known, range(-(-known.meta.size // known.block_bytes))) if keep is not None else None
-        try:
-            async for chunk in answer.chunks:
-                if passing is not None and keep is not None:
-                    for index, block in passing.feed(memoryview(chunk)):
-                        keep.keep(known.block_key(index), block)
-                        passing.drop()  # nobody reads from it
-                await self._chunks.put(chunk)
-        except RangecacheError as error:
-            await self._chunks.put(error)
-        else:
-            await self._chunks.put(None)
+HAND_OFFS_MAX: Final = 32  # open at a time towards one provider: slow readers leave permits (origin/limit) to others
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +56,18 @@ class Opener:
         catalog: Catalog,
         fetcher: Fetcher,
         flights: Flights[ObjectRef, Opened],
+        allowance: Allowance,
         *,
         block_bytes: int,
     ) -> None:
+        """`allowance` bounds what hand-offs keep for readers who are slow."""
         self._stores = stores
         self._tiers = tiers
         self._catalog = catalog
         self._fetcher = fetcher
         self._flights = flights
+        self._allowance = allowance
+        self._hand_offs: Counter[str] = Counter()  # open ones by provider
         self._block_bytes = block_bytes
 
     async def open(
@@ -190,14 +144,27 @@ class Opener:
             known = self._catalog.learned(answer.meta)
             status = 206 if answer.range.length < known.meta.size else 200
             if known.bypass or answer.range.length > (self._fetcher.run_blocks + 1) * self._block_bytes:
-                hand_off = HandOff(answer.range)
-                flight.land(Opened(known, status, hand_off))
-                whole = answer.range.start == 0 and not known.bypass
-                await hand_off.pump(answer, known, self._tiers if whole else None)
+                await self._hand_off(flight, known, status, answer)
             else:
                 run = self._fetcher.adopt(known, answer)
                 flight.land(Opened(known, status))
                 await self._fetcher.land(run, answer)
+
+    async def _hand_off(self, flight: Flight[Opened], known: Known, status: int, answer: GetResult) -> None:
+        """Give the answer to the reader who opened it. Where too many are open already it is given up: he asks for
+        himself like the others, which waits for its turn among those who are as slow as he may be."""
+        provider = known.meta.ref.provider
+        if self._hand_offs[provider] >= HAND_OFFS_MAX:
+            flight.land(Opened(known, status))
+            return
+        self._hand_offs[provider] += 1
+        try:
+            hand_off = HandOff(answer.range, self._allowance)
+            flight.land(Opened(known, status, hand_off))
+            whole = answer.range.start == 0 and not known.bypass
+            await hand_off.pump(answer, known, self._tiers if whole else None)
+        finally:
+            self._hand_offs[provider] -= 1
 
     def _aligned(self, wanted: RangeSpec | None) -> RangeSpec:
         """Widen to blocks, at most one run. A suffix has no block numbers yet: as many bytes before it are asked for

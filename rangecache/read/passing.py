@@ -20,11 +20,12 @@ from rangecache.read.messages import CacheStatus, Reply
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
+    from rangecache.aio.allowance import Allowance
     from rangecache.model import ObjectMeta
     from rangecache.origin.base import ObjectStore
     from rangecache.ranges import RangeSpec
+    from rangecache.read.hand_off import HandOff
     from rangecache.read.messages import ReadRequest
-    from rangecache.read.opening import HandOff
     from rangecache.telemetry import Cell
 
 
@@ -62,7 +63,7 @@ async def cut(chunks: AsyncIterator[bytes], answered: ByteRange, wanted: ByteRan
         raise BodyCut("the origin's answer ended before the bytes that were asked for")
 
 
-async def from_hand_off(hand_off: HandOff, wanted: ByteRange, served: Cell) -> AsyncGenerator[memoryview, None]:
+async def from_hand_off(hand_off: HandOff, wanted: ByteRange, served: Cell) -> AsyncGenerator[memoryview, int | None]:
     """The bytes of `wanted` out of a response that was opened for this request; the first piece is empty."""
     try:
         yield PRIMED
@@ -80,8 +81,12 @@ async def from_hand_off(hand_off: HandOff, wanted: ByteRange, served: Cell) -> A
 class PassThrough:
     """One request of the origin for one request of a client."""
 
-    def __init__(self, store: ObjectStore, request: ReadRequest, known: ObjectMeta, max_ranges: int) -> None:
-        """`known` is what the origin said last: what If-Range is likely to be compared with."""
+    def __init__(
+        self, store: ObjectStore, request: ReadRequest, known: ObjectMeta, max_ranges: int, allowance: Allowance
+    ) -> None:
+        """`known` is what the origin said last: what If-Range is likely to be compared with. A piece that the client
+        has not taken yet is charged to `allowance`."""
+        self._allowance = allowance
         self._store = store
         self._request = request
         self._known = known
@@ -91,7 +96,7 @@ class PassThrough:
         self.status = 0
         """What the origin answered: 200 or 206. All three are known after the first piece."""
 
-    async def pieces(self, served: Cell) -> AsyncGenerator[memoryview, None]:
+    async def pieces(self, served: Cell) -> AsyncGenerator[memoryview, int | None]:
         """The answer's bytes; the first piece is empty. Close it if it is not read to its end.
 
         Raises `RangeNotSatisfiable`, with the object's length, for a range that lies beyond it, and `GenerationGone`
@@ -115,7 +120,11 @@ class PassThrough:
                 async with aclosing(cut(answer.chunks, answer.range, wanted)) as pieces:
                     async for piece in pieces:
                         served.value += len(piece)
-                        yield piece
+                        self._allowance.charge(len(piece))
+                        try:
+                            yield piece
+                        finally:
+                            self._allowance.charge(-len(piece))
 
     def _spec(self) -> RangeSpec | None:
         """The one range to ask for; None for the whole object: no range, several, or one that a condition undoes."""
@@ -127,7 +136,7 @@ class PassThrough:
         specs = parse_range(request.range, self._max_ranges)
         return specs[0] if specs is not None and len(specs) == 1 else None
 
-    def reply(self, pieces: AsyncGenerator[memoryview, None]) -> Reply:
+    def reply(self, pieces: AsyncGenerator[memoryview, int | None]) -> Reply:
         """The answer, once the first piece has been read."""
         cache = CacheStatus("bypass", fwd="bypass", fwd_status=self.status)
         return Reply(self.decision.status, self.meta, cache, 0, self.decision.ranges, pieces)

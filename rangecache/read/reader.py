@@ -23,6 +23,7 @@ from rangecache.read.passing import PassThrough, check_skip, from_hand_off, reac
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rangecache.aio.allowance import Allowance
     from rangecache.aio.clock import Clock
     from rangecache.blocks.tiers import Tiers
     from rangecache.origin.base import ObjectStore
@@ -31,11 +32,12 @@ if TYPE_CHECKING:
     from rangecache.read.current import Current
     from rangecache.read.fetcher import Fetcher
     from rangecache.read.freshness import Wishes
+    from rangecache.read.hand_off import HandOff
     from rangecache.read.messages import ReadRequest
-    from rangecache.read.opening import HandOff, Opener
+    from rangecache.read.opening import Opener
     from rangecache.telemetry import Metrics
 
-IMMEDIATE_BYTES_MAX: Final = 8 * 1024 * 1024  # more is streamed, so that a slow client does not pin it in memory
+IMMEDIATE_BYTES_MAX: Final = 8 * 1024 * 1024  # more is streamed, whatever the front door would take
 RESTARTS: Final = 1  # a version that dies before anything was sent is replaced by the current one, once
 
 
@@ -51,12 +53,14 @@ class RangeReader:
         opener: Opener,
         metrics: Metrics,
         clock: Clock,
+        allowance: Allowance,
         *,
         max_ranges: int,
         stale_while_revalidate_s: float,
         stale_if_error_s: float,
     ) -> None:
-        """`stores` are asked for what passes through to one client, at his pace."""
+        """`stores` are asked for what passes through to one client, at his pace; `allowance` counts what he has not
+        taken yet."""
         self._stores = stores
         self._tiers = tiers
         self._catalog = catalog
@@ -64,6 +68,7 @@ class RangeReader:
         self._served = metrics.served_bytes
         self._clock = clock
         self._max_ranges = max_ranges
+        self._allowance = allowance
         self._habits = HeadHabits()
         self._selector = Selector(
             catalog,
@@ -77,8 +82,9 @@ class RangeReader:
 
     # --- without waiting ------------------------------------------------------------------------------------------
 
-    def try_open(self, request: ReadRequest) -> Reply | None:
-        """The answer, if it can be given at once; None if it needs waiting.
+    def try_open(self, request: ReadRequest, most_bytes: int = IMMEDIATE_BYTES_MAX) -> Reply | None:
+        """The answer, if it can be given at once; None if it needs waiting, or if its body has more than `most_bytes`:
+        the caller has to keep it for as long as its client takes, whatever the tiers evict meanwhile.
 
         Raises `NotFound` where the origin has just said so, and `BadRequest` for malformed conditions.
         """
@@ -95,19 +101,19 @@ class RangeReader:
             return None
         if request.head or not decision.ranges:
             return Reply(decision.status, known.meta, HIT_MEMORY, known.age(now))
-        views = self._resident(known, decision.ranges)
+        views = self._resident(known, decision.ranges, most_bytes)
         if views is None:
             return None
         self._habits.read(request.ref)
         return Reply(decision.status, known.meta, HIT_MEMORY, known.age(now), decision.ranges, views)
 
-    def _resident(self, known: Known, ranges: tuple[ByteRange, ...]) -> list[memoryview] | None:
+    def _resident(self, known: Known, ranges: tuple[ByteRange, ...], most_bytes: int) -> list[memoryview] | None:
         """The bytes of all ranges, if every block is in memory and they are not too many."""
         block_bytes, peek = known.block_bytes, self._tiers.peek
         views, total = [], 0
         for wanted in ranges:
             total += wanted.end - wanted.start
-            if total > IMMEDIATE_BYTES_MAX:
+            if total > most_bytes:
                 return None
             for index in block_indices(wanted, block_bytes):
                 block = peek(known.block_key(index))
@@ -224,7 +230,8 @@ class RangeReader:
 
     async def _pass_through(self, request: ReadRequest, known: Known) -> Reply:
         """Ask the origin for exactly what the client asked for, for this client alone."""
-        passing = PassThrough(self._stores[request.ref.provider], request, known.meta, self._max_ranges)
+        store = self._stores[request.ref.provider]
+        passing = PassThrough(store, request, known.meta, self._max_ranges, self._allowance)
         pieces = passing.pieces(self._served.cell(request.ref.provider, "origin"))
         try:
             await anext(pieces)

@@ -21,6 +21,7 @@ from rangecache.patterns import PatternSet, first_match
 from rangecache.read.catalog import Catalog
 from rangecache.read.catalog_store import DiskCatalogStore
 from rangecache.read.fetcher import Fetcher
+from rangecache.read.hand_off import hand_off_allowance
 from rangecache.read.opening import Opener
 from rangecache.read.reader import RangeReader
 from rangecache.server.accounts import Accounts
@@ -111,8 +112,15 @@ class Program:
             gap_blocks=settings.fetch.gap,
             ahead_bytes=settings.fetch.prefetch.memory,
         )
+        self.passing = hand_off_allowance()
         opener = Opener(
-            stores, self.tiers, self.catalog, self.fetcher, Flights(self.background, "opening"), block_bytes=block_bytes
+            stores,
+            self.tiers,
+            self.catalog,
+            self.fetcher,
+            Flights(self.background, "opening"),
+            self.passing,
+            block_bytes=block_bytes,
         )
         return RangeReader(
             self.origins.for_one_client(),
@@ -122,6 +130,7 @@ class Program:
             opener,
             self.metrics,
             self.clock,
+            self.passing,
             max_ranges=settings.server.max_ranges,
             stale_while_revalidate_s=settings.defaults.stale_while_revalidate,
             stale_if_error_s=settings.defaults.stale_if_error,

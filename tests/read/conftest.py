@@ -14,6 +14,7 @@ from rangecache.model import ObjectRef
 from rangecache.origin.memory import MemoryStore
 from rangecache.read.catalog import Catalog
 from rangecache.read.fetcher import Fetcher
+from rangecache.read.hand_off import hand_off_allowance
 from rangecache.read.messages import ReadRequest, Reply
 from rangecache.read.opening import Opener
 from rangecache.read.reader import RangeReader
@@ -65,7 +66,8 @@ class Cache:
             ahead_bytes=ahead_bytes,
         )
         flights: Flights[ObjectRef, object] = Flights(self.background, "opening")
-        opener = Opener(stores, self.tiers, self.catalog, self.fetcher, flights, block_bytes=BLOCK)
+        self.allowance = hand_off_allowance()
+        opener = Opener(stores, self.tiers, self.catalog, self.fetcher, flights, self.allowance, block_bytes=BLOCK)
         self.reader = RangeReader(
             stores,
             self.tiers,
@@ -74,6 +76,7 @@ class Cache:
             opener,
             self.metrics,
             self.clock,
+            self.allowance,
             max_ranges=256,
             stale_while_revalidate_s=stale_while_revalidate_s,
             stale_if_error_s=stale_if_error_s,
@@ -122,6 +125,7 @@ async def make_cache() -> AsyncIterator[type[Cache]]:
         assert cache.origin.open_bodies == 0
         assert len(cache.fetcher) == 0
         assert cache.fetcher.held_bytes == 0
+        assert cache.allowance.used_bytes == 0
 
 
 @pytest.fixture

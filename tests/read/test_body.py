@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 
 from rangecache.errors import Unavailable
 from rangecache.model import ObjectRef
+from rangecache.read.messages import ReadRequest
 from rangecache.testing.objects import stamped
 from tests.read.conftest import BLOCK, REF, Cache, drain
 
@@ -93,3 +95,39 @@ async def test_what_is_kept_for_slow_readers_is_bounded_and_they_still_get_right
     assert 8 * BLOCK <= cache.fetcher.held_bytes <= 16 * BLOCK
     for ref, first, reply in zip(refs, firsts, replies, strict=True):
         assert bytes(first) + await drain(reply) == stamped(ref.key, 1, 24 * BLOCK)
+
+
+async def test_a_reader_holds_no_piece_while_its_client_is_slow(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    await cache.read()
+    reply = await cache.reader.open(ReadRequest(REF))
+    assert isinstance(reply.body, AsyncGenerator)
+    piece = await reply.body.asend(None)
+    gone = weakref.ref(piece)
+    del piece
+    assert gone() is None
+    await reply.body.aclose()
+
+
+async def test_pieces_are_no_longer_than_the_client_can_take(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    reply = await cache.open()
+    assert isinstance(reply.body, AsyncGenerator)
+    received, most_bytes = b"", 1
+    while len(received) < len(DATA):
+        piece = await reply.body.asend(most_bytes)
+        assert 0 < len(piece) <= most_bytes
+        received += piece
+        most_bytes = most_bytes % 5000 + 700
+    assert received == DATA
+    await reply.body.aclose()
+
+
+async def test_an_answer_that_is_more_than_may_be_kept_for_its_client_is_read_piece_by_piece(cache: Cache) -> None:
+    cache.origin.put(REF, DATA)
+    await cache.read()
+    request = ReadRequest(REF, range="bytes=10-8201")
+    assert cache.reader.try_open(request, 8191) is None
+    reply = cache.reader.try_open(request, 8192)
+    assert reply is not None
+    assert await drain(reply) == DATA[10:8202]
