@@ -22,9 +22,12 @@ from rangecache.telemetry import Metrics
 from rangecache.testing.clock import ManualClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
+    from rangecache.aio.clock import Clock
     from rangecache.blocks.base import BlockStore
+    from rangecache.origin.base import ObjectStore
+    from rangecache.read.catalog import CatalogStore
     from rangecache.read.freshness import Ttl
 
 BLOCK = 4096
@@ -46,15 +49,23 @@ class Cache:
         gap_blocks: int = 1,
         stale_while_revalidate_s: float = 0.0,
         stale_if_error_s: float = 0.0,
+        negative_ttl_s: float = 2.0,
+        clock: Clock | None = None,
+        origin: MemoryStore | None = None,
+        around: Callable[[ObjectStore], ObjectStore] = lambda store: store,
+        records: CatalogStore | None = None,
     ) -> None:
-        self.clock = ManualClock()
+        """`around` puts wrappers around the origin; `records` survive this cache."""
+        self.clock = clock or ManualClock()
         self.metrics = Metrics()
         self.background = Background()
-        self.origin = MemoryStore(chunk_bytes=1024)
+        self.origin = origin or MemoryStore(chunk_bytes=1024)
         self.tiers = Tiers(tiers or [MemoryTier(memory_bytes)])
         self.ttl: Ttl = ttl
-        self.catalog = Catalog(self.clock, lambda ref: self.ttl, block_bytes=BLOCK, negative_ttl_s=2.0)
-        stores = {"mem": self.origin}
+        self.catalog = Catalog(
+            self.clock, lambda ref: self.ttl, block_bytes=BLOCK, negative_ttl_s=negative_ttl_s, store=records
+        )
+        stores = {"mem": around(self.origin)}
         self.fetcher = Fetcher(
             stores,
             self.tiers,
@@ -65,9 +76,9 @@ class Cache:
             gap_blocks=gap_blocks,
             ahead_bytes=ahead_bytes,
         )
-        flights: Flights[ObjectRef, object] = Flights(self.background, "opening")
+        self.flights: Flights[ObjectRef, object] = Flights(self.background, "opening")
         self.allowance = hand_off_allowance()
-        opener = Opener(stores, self.tiers, self.catalog, self.fetcher, flights, self.allowance, block_bytes=BLOCK)
+        opener = Opener(stores, self.tiers, self.catalog, self.fetcher, self.flights, self.allowance, block_bytes=BLOCK)
         self.reader = RangeReader(
             stores,
             self.tiers,
