@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -272,7 +273,16 @@ class Storm:
         self.tally.seconds = self.loop.time() - began
         assert self.tally.seconds < SECONDS_MAX
         self._check_end()
+        await self._check_permits()
         return self.tally
+
+    async def _check_permits(self) -> None:
+        """All of them can be had at once. If one is lost, the loop says that everybody waits."""
+        self.failing, ref = False, ObjectRef("mem", "b", "another")
+        self.cache.origin.put(ref, b"")
+        async with AsyncExitStack() as all_at_once:
+            for _ in range(self.permits):
+                await all_at_once.enter_async_context(self.limited.get(ref))
 
     def _check_end(self) -> None:
         cache, fetcher = self.cache, self.cache.fetcher
@@ -280,7 +290,6 @@ class Storm:
         assert (len(fetcher), fetcher.held_bytes, fetcher._coming_bytes) == (0, 0, 0)
         assert not fetcher._coming
         assert len(cache.flights) == 0
-        assert self.limited._permits._value == self.permits
         for tier, stats in zip(self.tiers, cache.tiers.tier_stats(), strict=True):
             assert stats.bytes <= stats.limit_bytes, tier
         self.tally.gets = cache.origin.request_count
