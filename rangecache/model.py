@@ -113,6 +113,14 @@ class BlockKey(NamedTuple):
         """All fields, length-prefixed, so that no two keys have the same text."""
         return length_prefixed(*self.ref, self.generation, str(self.block_index), str(self.block_bytes))
 
+    @classmethod
+    def of_identity(cls, identity: bytes) -> BlockKey:
+        """The key of which this is the identity. Raises ValueError."""
+        match split_length_prefixed(identity):
+            case [str(provider), str(bucket), str(key), version, str(generation), str(index), str(size)]:
+                return cls(ObjectRef(provider, bucket, key, version), generation, int(index), int(size))
+        raise ValueError("not the identity of a block")
+
 
 def length_prefixed(*fields: str | None) -> bytes:
     """Join fields so that the result is equal only for equal fields. None and the empty text differ."""
@@ -122,6 +130,20 @@ def length_prefixed(*fields: str | None) -> bytes:
         parts.append(b"-:" if text is None else b"%d:" % len(raw))
         parts.append(raw)
     return b"".join(parts)
+
+
+def split_length_prefixed(joined: bytes) -> list[str | None]:
+    """The fields of which `length_prefixed` made this. Raises ValueError where it did not."""
+    fields: list[str | None] = []
+    rest = joined
+    while rest:
+        length, _, rest = rest.partition(b":")
+        size = 0 if length == b"-" else int(length)
+        fields.append(None if length == b"-" else rest[:size].decode())
+        rest = rest[size:]
+    if length_prefixed(*fields) != joined:
+        raise ValueError("not what length_prefixed makes")
+    return fields
 
 
 def identity_digest(*fields: str | None) -> bytes:

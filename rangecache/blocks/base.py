@@ -4,10 +4,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
     from rangecache.model import BlockKey, ObjectRef
+
+STEP: Final = 1024
+"""Blocks that are looked at before the loop turns to requests: well below a millisecond."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +34,19 @@ class TierStats:
 
 
 class Held(NamedTuple):
-    """How much of one object a tier holds, all its versions together."""
+    """How much of one object a tier holds, all its generations together."""
 
     blocks: int = 0
     bytes: int = 0
     """As the tier counts them against its bound."""
+
+
+class Forgotten(NamedTuple):
+    """What a tier gave up when it was told to forget objects."""
+
+    held: Held = Held()
+    failed: str = ""
+    """A half sentence for a person, if some of it may still be there, now or after a restart; else empty."""
 
 
 class BlockStore(Protocol):
@@ -63,18 +78,28 @@ class BlockStore(Protocol):
         """As `keep`, for a caller that awaits anyway."""
         ...
 
-    async def held(self, ref: ObjectRef) -> Held:
-        """How much of this object is here, in whatever version; recency stays as it is."""
+    async def held(self, refs: Collection[ObjectRef]) -> dict[ObjectRef, Held]:
+        """How much of each of these objects is here, without those of which nothing is; recency stays as it is.
+
+        Raises `TierError` where that cannot be known. A set or dictionary is looked up fastest.
+        """
         ...
 
-    async def forget(self, ref: ObjectRef) -> Held:
-        """Give up every block of this object; how much that was. When it returns, none of them can be found again, now
-        or after a restart, unless it is kept anew."""
+    async def forget(self, refs: Collection[ObjectRef]) -> Forgotten:
+        """Give up every block of these objects. When it returns, none of those that were here at its beginning can be
+        found again, now or after a restart, except for what `failed` says."""
         ...
 
     def stats(self) -> TierStats: ...
 
     async def aclose(self) -> None: ...
+
+
+def steps(items: Iterable[T], count: int = STEP) -> Iterator[list[T]]:
+    """The items in lists of `count`: what walks over all blocks gives way after each, so that no request waits long."""
+    iterator = iter(items)
+    while step := list(islice(iterator, count)):
+        yield step
 
 
 def exact(data: memoryview) -> memoryview:

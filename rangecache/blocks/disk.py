@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Final
 
 from rangecache.aio.tasks import Background
 from rangecache.blocks.admission import LRU
-from rangecache.blocks.base import Held, TierStats, exact
-from rangecache.blocks.disk_files import BlockFiles, block_name, object_prefix
+from rangecache.blocks.base import Forgotten, TierStats, exact
+from rangecache.blocks.disk_census import DiskCensus
+from rangecache.blocks.disk_files import BlockFiles, block_name
 from rangecache.blocks.disk_health import DiskHealth
 from rangecache.blocks.disk_writer import WRITERS, DiskWriter
 from rangecache.blocks.framing import FrameError
@@ -33,8 +34,11 @@ from rangecache.blocks.threads import Threads
 from rangecache.errors import TierError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Collection, Container
+
     from rangecache.aio.clock import Clock
-    from rangecache.blocks.admission import Admission, Standing
+    from rangecache.blocks.admission import Admission
+    from rangecache.blocks.base import Held
     from rangecache.model import BlockKey, ObjectRef
 
 logger = logging.getLogger(__name__)
@@ -78,6 +82,7 @@ class DiskTier:
         self._writer = DiskWriter(
             self._files, self._policy, self._health, self._threads, self._background, limit_bytes, min_free_bytes
         )
+        self._census = DiskCensus(self._files, self._policy, self._threads)
         self._reads: dict[bytes, asyncio.Future[memoryview]] = {}
         self._indexing: asyncio.Task[None] | None = None
         self._indexed = False
@@ -161,24 +166,31 @@ class DiskTier:
         """As `keep`."""
         self.keep(key, data)
 
-    async def held(self, ref: ObjectRef) -> Held:
-        """How much of this object is on disk, once the directory has been listed."""
-        await self.flush()
-        standing = self._standing(ref)
-        return Held(len(standing), sum(each.size_bytes for each in standing))
+    async def held(self, refs: Collection[ObjectRef]) -> dict[ObjectRef, Held]:
+        """How much of each of these objects is on disk."""
+        await self._settle()
+        return await self._census.held(refs)
 
-    async def forget(self, ref: ObjectRef) -> Held:
-        """Delete every block of this object."""
-        await self.flush()
-        standing = self._standing(ref)
-        for each in standing:
-            self._policy.remove(each.key)
-        await self._threads.run(self._files.remove, [each.key for each in standing])
-        return Held(len(standing), sum(each.size_bytes for each in standing))
+    async def forget(self, refs: Collection[ObjectRef]) -> Forgotten:
+        """Delete every block of these objects."""
+        try:
+            await self._settle()
+        except TierError as error:
+            return Forgotten(failed=error.message)
+        return await self._census.forget(refs)
 
-    def _standing(self, ref: ObjectRef) -> list[Standing[bytes]]:
-        prefix = object_prefix(ref)
-        return [each for each in self._policy.standing() if each.key.startswith(prefix)]
+    async def strangers(self, known: Container[bytes]) -> AsyncGenerator[list[ObjectRef], None]:
+        """The objects that have blocks here and whose name (`object_prefix`) is not in `known`. Raises `TierError`."""
+        await self._settle()
+        async for refs in self._census.strangers(known):
+            yield refs
+
+    async def _settle(self) -> None:
+        """Wait until all that may be on disk is known and what was queued is written. Raises `TierError` where that
+        will not be: the directory is not ours, or fails."""
+        await self.flush()
+        if not (self.owned and self._indexed and self._readable):
+            raise TierError(self.state_reason or "the directory is just being opened")
 
     @property
     def _readable(self) -> bool:

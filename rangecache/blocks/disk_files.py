@@ -16,7 +16,15 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rangecache.blocks.framing import FORMAT_VERSION, FrameError, check, encode_header, header_bytes
+from rangecache.blocks.framing import (
+    FORMAT_VERSION,
+    HEADER_BYTES_MAX,
+    FrameError,
+    check,
+    encode_header,
+    header_bytes,
+    read_identity,
+)
 from rangecache.model import identity_digest
 
 if TYPE_CHECKING:
@@ -27,7 +35,8 @@ if TYPE_CHECKING:
 _PAGE_BYTES: Final = 4096  # what file systems give out at least; a file is counted in whole ones
 _SHELF: Final = re.compile(r"[0-9a-f]{2}", re.ASCII)
 _NAME: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_DIGEST_HEX: Final = 32
+PREFIX_BYTES: Final = 16
+_DIGEST_HEX: Final = 2 * PREFIX_BYTES
 # Open flags of a read: nothing that somebody put at a block's path (link, pipe, device) is followed or waited for.
 _READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE_FLAGS: Final = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -66,6 +75,13 @@ def disk_bytes(key: BlockKey, data_bytes: int) -> int:
 
 def _whole_pages(size: int) -> int:
     return -(-size // _PAGE_BYTES) * _PAGE_BYTES
+
+
+class Stuck(NamedTuple):
+    """Blocks whose files could not be deleted, and the last reason."""
+
+    names: list[bytes]
+    error: OSError | None
 
 
 class BlockFiles:
@@ -121,11 +137,30 @@ class BlockFiles:
             self.discard(path)
             raise
 
-    def remove(self, names: Iterable[bytes]) -> None:
-        """Delete these blocks' files. One that has gone, or that cannot be deleted, is no news to the cache."""
+    def remove(self, names: Iterable[bytes]) -> Stuck:
+        """Delete these blocks' files. One that has gone is no news to the cache; those that stay are returned."""
+        names_stuck: list[bytes] = []
+        why: OSError | None = None
         for name in names:
-            with suppress(OSError):
-                os.unlink(self.path(name))
+            path = self.path(name)
+            try:
+                os.unlink(path)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except IsADirectoryError:
+                self.discard(path)
+            except OSError as error:
+                names_stuck.append(name)
+                why = error
+        return Stuck(names_stuck, why)
+
+    def ref(self, name: bytes) -> ObjectRef | None:
+        """Whose block this is, as its header says; None where it cannot be read or says something else."""
+        with suppress(OSError, FrameError), open(os.open(self.path(name), _READ_FLAGS), "rb", buffering=0) as file:
+            ref = read_identity(file.read(HEADER_BYTES_MAX)).ref
+            if object_prefix(ref) == name[:PREFIX_BYTES]:
+                return ref
+        return None
 
     def discard(self, path: str) -> None:
         """Delete what is at `path` and is no block. A folder goes only if it is empty: its content is not ours."""

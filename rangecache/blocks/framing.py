@@ -11,20 +11,20 @@ Blake3 without a key finds damage and mix-ups; it is no defence against somebody
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from blake3 import blake3
 
 from rangecache.errors import TierError
-
-if TYPE_CHECKING:
-    from rangecache.model import BlockKey
+from rangecache.model import BlockKey
 
 FORMAT_VERSION: Final = 1
 """Part of the directory's name too: another version is another directory, never a migration."""
 _MAGIC: Final = b"rc-block"
 _FIXED: Final = struct.Struct("<8sHIQ32s")
 _CHECKSUM_BYTES: Final = 16
+HEADER_BYTES_MAX: Final = 16 * 1024
+"""More than any header has: a key and the name of a version have at most 4 KiB each."""
 
 
 class FrameError(TierError):
@@ -61,6 +61,25 @@ def check(header: bytes, data: memoryview | bytes, key: BlockKey) -> None:
         raise FrameError(f"the file holds {len(data)} bytes of data and its header says {data_bytes}")
     if blake3(data).digest() != digest:
         raise FrameError("the data is damaged")
+
+
+def read_identity(beginning: bytes) -> BlockKey:
+    """Which block a file says it holds, from its first `HEADER_BYTES_MAX` bytes. Raises `FrameError`.
+
+    The data is not looked at.
+    """
+    if len(beginning) < _FIXED.size:
+        raise FrameError(f"the header is cut at {len(beginning)} bytes")
+    magic, version, identity_bytes, _, _ = _FIXED.unpack_from(beginning)
+    body = beginning[: _FIXED.size + identity_bytes]
+    if magic != _MAGIC or version != FORMAT_VERSION:
+        raise FrameError(f"the header is of another format ({magic!r}, version {version})")
+    if _checksum(body) != beginning[len(body) : len(body) + _CHECKSUM_BYTES]:
+        raise FrameError("the header is damaged")
+    try:
+        return BlockKey.of_identity(body[_FIXED.size :])
+    except ValueError as error:
+        raise FrameError("the header names no block") from error
 
 
 def _checksum(body: bytes) -> bytes:

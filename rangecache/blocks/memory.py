@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from rangecache.blocks.admission import LRU
-from rangecache.blocks.base import Held, TierStats, exact
+from rangecache.blocks.base import Forgotten, Held, TierStats, exact, steps
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Collection
+
     from rangecache.blocks.admission import Admission
     from rangecache.model import BlockKey, ObjectRef
 
@@ -65,24 +68,42 @@ class MemoryTier:
         """As `keep`."""
         self.keep(key, data)
 
-    async def held(self, ref: ObjectRef) -> Held:
-        """How much of this object is here."""
-        return self._account(self._keys(ref))
+    async def held(self, refs: Collection[ObjectRef]) -> dict[ObjectRef, Held]:
+        """How much of each of these objects is here."""
+        found: dict[ObjectRef, Held] = {}
+        async for key in self._keys(refs):
+            before = found.get(key.ref, Held())
+            found[key.ref] = Held(before.blocks + 1, before.bytes + self._size_bytes(key))
+        return found
 
-    async def forget(self, ref: ObjectRef) -> Held:
-        """Give up every block of this object. Views that were handed out stay valid."""
-        keys = self._keys(ref)
-        held = self._account(keys)
-        for key in keys:
+    async def forget(self, refs: Collection[ObjectRef]) -> Forgotten:
+        """Give up every block of these objects. Views that were handed out stay valid."""
+        blocks, size_bytes = 0, 0
+        async for key in self._keys(refs):
+            blocks += 1
+            size_bytes += self._size_bytes(key)
             del self._views[key]
             self._policy.remove(key)
-        return held
+        return Forgotten(Held(blocks, size_bytes))
 
-    def _keys(self, ref: ObjectRef) -> list[BlockKey]:
-        return [key for key in self._views if key.ref == ref]
+    async def refs(self) -> set[ObjectRef]:
+        """All objects of which there is a block."""
+        found: set[ObjectRef] = set()
+        for step in steps(list(self._views)):
+            found.update(key.ref for key in step)
+            await asyncio.sleep(0)
+        return found
 
-    def _account(self, keys: list[BlockKey]) -> Held:
-        return Held(len(keys), sum(self._views[key].nbytes + ENTRY_OVERHEAD_BYTES for key in keys))
+    async def _keys(self, refs: Collection[ObjectRef]) -> AsyncGenerator[BlockKey, None]:
+        """The blocks of these objects that are here when they are given out, in steps that leave the loop to others."""
+        for step in steps(list(self._views)):
+            for key in step:
+                if key.ref in refs and key in self._views:
+                    yield key
+            await asyncio.sleep(0)
+
+    def _size_bytes(self, key: BlockKey) -> int:
+        return self._views[key].nbytes + ENTRY_OVERHEAD_BYTES
 
     def stats(self) -> TierStats:
         """Size and counts now."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from rangecache.blocks.base import Held, TierStats, exact
+from rangecache.blocks.base import Forgotten, Held, TierStats, exact
 from rangecache.errors import TierError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from rangecache.blocks.base import BlockStore
     from rangecache.model import BlockKey, ObjectRef
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class Tiers:
-    """A `BlockStore` made of others, fastest first. Never raises `TierError`: the next tier is asked instead."""
+    """A `BlockStore` made of others, fastest first. Only `held` raises `TierError`: else the next tier is asked."""
 
     name = "tiers"
 
@@ -27,6 +27,7 @@ class Tiers:
         self._first = self._tiers[0]
         self._broken: set[str] = set()
         self._forgets = 0
+        self._forgetting: list[Collection[ObjectRef]] = []  # under way
         self.errors = 0
         """Times that a tier was broken when it was asked."""
 
@@ -50,7 +51,7 @@ class Tiers:
             if data is not None:
                 self._note_success(tier.name)
                 # What was forgotten while it was read is handed out, but must not climb up again.
-                if forgets == self._forgets:
+                if forgets == self._forgets and not any(key.ref in refs for refs in self._forgetting):
                     self._fill(self._tiers[:position], key, data)
                 return data, tier.name
         return None
@@ -68,17 +69,34 @@ class Tiers:
         """As `keep`."""
         self.keep(key, data)
 
-    async def held(self, ref: ObjectRef) -> Held:
-        """How much of this object is here; what is in two tiers counts twice."""
-        return _together([await tier.held(ref) for tier in self._tiers])
+    async def held(self, refs: Collection[ObjectRef]) -> dict[ObjectRef, Held]:
+        """How much of each of these objects is here; what is in two tiers counts twice."""
+        found: dict[ObjectRef, Held] = {}
+        for tier in self._tiers:
+            for ref, held in (await tier.held(refs)).items():
+                found[ref] = _together([held, found.get(ref, Held())])
+        return found
 
-    async def forget(self, ref: ObjectRef) -> Held:
-        """Give up every block of this object, the slowest tier first, so that what is being read there for a faster one
+    async def forget(self, refs: Collection[ObjectRef]) -> Forgotten:
+        """Give up every block of these objects in all tiers."""
+        each = (await self.forget_each(refs)).values()
+        return Forgotten(_together([one.held for one in each]), "; ".join(one.failed for one in each if one.failed))
+
+    async def forget_each(self, refs: Collection[ObjectRef]) -> dict[str, Forgotten]:
+        """As `forget`, by the tiers' names. The slowest tier goes first: what is being read there for a faster one
         finds that out."""
         self._forgets += 1
-        held = [await tier.forget(ref) for tier in reversed(self._tiers)]
-        self._forgets += 1
-        return _together(held)
+        self._forgetting.append(refs)
+        try:
+            each = {tier.name: await tier.forget(refs) for tier in reversed(self._tiers)}
+        finally:
+            self._forgetting.remove(refs)
+            self._forgets += 1
+        return each
+
+    def __iter__(self) -> Iterator[BlockStore]:
+        """The tiers, fastest first."""
+        return iter(self._tiers)
 
     def _fill(self, tiers: Sequence[BlockStore], key: BlockKey, data: memoryview) -> None:
         for tier in tiers:

@@ -5,9 +5,25 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rangecache.blocks.framing import FrameError, check, encode_header, header_bytes
+from rangecache.blocks.framing import (
+    HEADER_BYTES_MAX,
+    FrameError,
+    check,
+    encode_header,
+    header_bytes,
+    read_identity,
+)
 from rangecache.model import BlockKey, ObjectRef
 from tests.blocks.conftest import block_key
+
+names = st.text(max_size=50)
+keys = st.builds(
+    BlockKey,
+    st.builds(ObjectRef, names, names, names, st.none() | names),
+    names,
+    st.integers(0, 2**40),
+    st.integers(1, 2**24),
+)
 
 KEY = block_key(7)
 DATA = bytes(range(100))
@@ -102,3 +118,21 @@ def test_any_key_and_data_come_through(
 ) -> None:
     named = BlockKey(ObjectRef(provider, bucket, key, version), "g", index, 4096)
     check(encode_header(named, data), data, named)
+
+
+@given(keys)
+def test_the_beginning_of_a_file_says_whose_it_is(key: BlockKey) -> None:
+    header = encode_header(key, b"data")
+    assert read_identity((header + b"data")[:HEADER_BYTES_MAX]) == key
+    assert len(header) <= HEADER_BYTES_MAX
+
+
+@given(keys, st.data())
+def test_a_damaged_beginning_names_nobody(key: BlockKey, data: st.DataObject) -> None:
+    header = bytearray(encode_header(key, b"data"))
+    at = data.draw(st.integers(0, len(header) - 1))
+    header[at] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(FrameError):
+        read_identity(bytes(header))
+    with pytest.raises(FrameError):
+        read_identity(bytes(header[:at]))

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import asyncio
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rangecache.blocks.base import STEP, Forgotten, Held
 from rangecache.blocks.memory import ENTRY_OVERHEAD_BYTES, MemoryTier
 from tests.blocks.conftest import BLOCK_BYTES, block_key, content
 
@@ -103,3 +106,41 @@ def test_the_limit_holds_and_the_books_balance(puts: list[tuple[int, int]]) -> N
         views = [view for view, _ in held if view is not None]
         assert tier.stats().bytes == sum(view.nbytes + ENTRY_OVERHEAD_BYTES for view in views) <= limit
         assert tier.stats().blocks == len(views)
+
+
+async def test_forgetting_many_blocks_leaves_the_loop_to_others() -> None:
+    tier = MemoryTier(1 << 30)
+    doomed = {block_key(0, f"objects/{index}") for index in range(10_000)}
+    for key in doomed:
+        tier.keep(key, content(key, 1))
+    tier.keep(block_key(0), content(block_key(0)))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(others())
+    assert len(await tier.refs()) == 10_001
+    forgotten = await tier.forget({key.ref for key in doomed})
+    other.cancel()
+    assert forgotten == Forgotten(Held(10_000, 10_000 * (1 + ENTRY_OVERHEAD_BYTES)))
+    assert turns >= 2 * 10_000 // STEP
+    assert await tier.refs() == {block_key(0).ref}
+
+
+async def test_what_is_evicted_while_it_is_forgotten_is_counted_once() -> None:
+    tier = MemoryTier(4 * STEP * (1 + ENTRY_OVERHEAD_BYTES))
+    keys = [block_key(index) for index in range(4 * STEP)]
+    for key in keys:
+        tier.keep(key, content(key, 1))
+    forgetting = asyncio.create_task(tier.forget({keys[0].ref}))
+    await asyncio.sleep(0)
+    large = block_key(0, "another")
+    tier.keep(large, content(large, (STEP + 10) * (1 + ENTRY_OVERHEAD_BYTES)))
+    evicted = tier.stats().evictions
+    assert evicted >= 10
+    assert (await forgetting).held.blocks == 4 * STEP - evicted
+    assert tier.peek(large) is not None

@@ -4,14 +4,14 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from rangecache.blocks.base import Held
+from rangecache.blocks.base import STEP, Forgotten, Held
 from rangecache.blocks.memory import ENTRY_OVERHEAD_BYTES, MemoryTier
 from rangecache.blocks.tiers import Tiers
 from rangecache.errors import TierError
-from tests.blocks.conftest import BLOCK_BYTES, block_key, content, keep, path_of
+from tests.blocks.conftest import BLOCK_BYTES, FILE_BYTES, block_key, content, keep, path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
     import pytest
 
@@ -51,11 +51,14 @@ class BrokenTier:
     async def put(self, key: BlockKey, data: memoryview) -> None:
         self.keep(key, data)
 
-    async def held(self, ref: ObjectRef) -> Held:
-        return await self.inner.held(ref)
+    async def held(self, refs: Collection[ObjectRef]) -> dict[ObjectRef, Held]:
+        self._fail()
+        return await self.inner.held(refs)
 
-    async def forget(self, ref: ObjectRef) -> Held:
-        return await self.inner.forget(ref)
+    async def forget(self, refs: Collection[ObjectRef]) -> Forgotten:
+        if self.broken:
+            return Forgotten(failed="the medium fails")
+        return await self.inner.forget(refs)
 
     def stats(self) -> TierStats:
         return self.inner.stats()
@@ -152,20 +155,35 @@ async def test_closing_closes_each(open_tier: OpenTier) -> None:
     assert not disk.owned
 
 
-async def test_forgetting_an_object_takes_it_from_every_tier(open_tier: OpenTier) -> None:
-    """All versions of the object go, and nothing of any other."""
+async def test_forgetting_objects_takes_them_from_every_tier(open_tier: OpenTier) -> None:
+    """All generations of the objects go, and nothing of any other."""
     disk, memory = await open_tier(), MemoryTier(1 << 20)
     tiers = Tiers([memory, disk])
-    gone, stays = [block_key(0), block_key(1), block_key(0, generation="1" * 32)], block_key(0, key="scenes/b.tif")
+    gone = [block_key(0), block_key(1), block_key(0, generation="1" * 32), block_key(0, key="scenes/b.tif")]
+    refs, stays = {key.ref for key in gone}, block_key(0, key="scenes/c.tif")
     for key in (*gone, stays):
         tiers.keep(key, content(key))
     await disk.flush()
-    assert (await tiers.held(gone[0].ref)).blocks == 6
-    assert (await tiers.forget(gone[0].ref)).blocks == 6
-    assert [await tiers.get(key) for key in gone] == [None] * 3
+    held = await tiers.held(refs)
+    assert {ref.key: one.blocks for ref, one in held.items()} == {"scenes/a.tif": 6, "scenes/b.tif": 2}
+    forgotten = await tiers.forget_each(refs)
+    assert list(forgotten.items()) == [
+        ("disk", Forgotten(Held(4, 4 * FILE_BYTES))),
+        ("memory", Forgotten(Held(4, 4 * ENTRY_BYTES))),
+    ]
+    assert sum(one.bytes for one in held.values()) == 4 * FILE_BYTES + 4 * ENTRY_BYTES
+    assert [await tiers.get(key) for key in gone] == [None] * 4
     assert await tiers.get(stays) == content(stays)
-    assert await tiers.held(gone[0].ref) == Held()
+    assert await tiers.held(refs) == {}
     assert not any(path_of(disk, key).exists() for key in gone)
+
+
+async def test_forgetting_says_which_tier_could_not_and_takes_it_from_the_others() -> None:
+    broken, memory = BrokenTier(), MemoryTier(1 << 20)
+    tiers = Tiers([memory, broken])
+    memory.keep(KEY, content(KEY))
+    assert await tiers.forget({KEY.ref}) == Forgotten(Held(1, ENTRY_BYTES), "the medium fails")
+    assert memory.peek(KEY) is None
 
 
 async def test_a_block_that_is_read_from_disk_while_it_is_forgotten_does_not_climb_up() -> None:
@@ -174,7 +192,24 @@ async def test_a_block_that_is_read_from_disk_while_it_is_forgotten_does_not_cli
     tiers, key = Tiers([memory, slow]), block_key(0)
     reading = asyncio.create_task(tiers.find(key))
     await slow.asked.wait()
-    await tiers.forget(key.ref)
+    await tiers.forget({key.ref})
     slow.answer.set_result(content(key))
     assert await reading == (content(key), "memory")
+    assert memory.peek(key) is None
+
+
+async def test_a_block_that_is_read_during_the_forgetting_does_not_climb_up_behind_it() -> None:
+    """It begins after the forgetting has, and ends while memory is walked over: at a place that has been passed."""
+    memory, slow = MemoryTier(1 << 30), SlowTier()
+    tiers, key = Tiers([memory, slow]), block_key(0)
+    for index in range(1, 3 * STEP):
+        memory.keep(block_key(index, "another"), content(key, 1))
+    forgetting = asyncio.create_task(tiers.forget({key.ref}))
+    await asyncio.sleep(0)
+    reading = asyncio.create_task(tiers.find(key))
+    await slow.asked.wait()
+    assert not forgetting.done()
+    slow.answer.set_result(content(key))
+    assert await reading == (content(key), "memory")
+    await forgetting
     assert memory.peek(key) is None
