@@ -52,6 +52,10 @@ class InvalidRange(RequestError):
         """The object's length, where it is known."""
 
 
+class NotListable(RequestError):
+    """This origin cannot say which objects it has."""
+
+
 class NotCached(RequestError):
     """`only-if-cached` was asked and something is missing."""
 

@@ -9,18 +9,19 @@ What a caller may rely on, whatever the provider:
 * `GetResult.chunks` gives exactly `range.length` bytes or raises; it never ends early without an error.
 * with `if_match`, the answer is of that generation, or `GenerationGone` is raised.
 * without `if_match`, `NotFound` means that the origin said so. It never means anything else.
+* every key of a `ListPage` is one that the origin listed, as `get` takes it; `origin/listing` checks the rest.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from rangecache.model import ObjectMeta, ObjectRef
+    from rangecache.model import ETag, ObjectMeta, ObjectRef
     from rangecache.ranges import ByteRange, RangeSpec
 
 
@@ -44,6 +45,27 @@ class GetResult:
     range: ByteRange
     """What `chunks` carries, half-open, in bytes of the stored object."""
     chunks: AsyncIterator[bytes]
+
+
+class Listed(NamedTuple):
+    """One object of a listing."""
+
+    key: str
+    size: int
+    """In bytes, as stored."""
+    e_tag: ETag | None = None
+    """Where the origin gives it; not to be trusted for more than a hint, as a listing may be older than the object."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """A part of a listing."""
+
+    objects: Sequence[Listed]
+    prefixes: Sequence[str] = ()
+    """With a delimiter: what the keys that have it behind the prefix begin with, up to and with it, each once."""
+    next: str | None = None
+    """Where the next page begins, in the store's own words; None on the last one."""
 
 
 class ObjectStore(Protocol):
@@ -75,6 +97,18 @@ class ObjectStore(Protocol):
 
         `if_match` pins: bytes of that generation or `GenerationGone`. `if_none_match` asks only for another
         generation than that one; `NotModified` otherwise. At most one of the two is given.
+        """
+        ...
+
+    async def list_page(
+        self, below: ObjectRef, *, delimiter: str = "", at: str | None = None, purpose: Purpose = "list"
+    ) -> ListPage:
+        """The objects whose keys begin with `below.key`, which may be empty and ends where it ends: `a/b` begins both
+        `a/b/c` and `a/bc`.
+
+        One page for one request, so that no permit is held while its reader thinks; `at` is the `next` of the page
+        before. `origin/listing` walks over all. Raises `NotListable` where this origin has no listing, `NotFound` for
+        a bucket that is not there.
         """
         ...
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from rangecache.errors import OriginError
     from rangecache.model import ETag, ObjectMeta, ObjectRef
+    from rangecache.origin.base import ListPage
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,15 @@ class Dialect(Protocol):
 
     async def target(self, method: str, ref: ObjectRef, headers: Mapping[str, str]) -> Target:
         """Address and sign a request that will carry `headers` (Range, If-Match, …)."""
+        ...
+
+    async def listing(self, below: ObjectRef, delimiter: str, at: str | None) -> Target:
+        """Address and sign a request for one page of a listing, as `ObjectStore.list_page`. Raises `NotListable` where
+        there is none."""
+        ...
+
+    def read_listing(self, body: bytes) -> ListPage:
+        """What a page says. Raises `InvalidAnswer` if it is none."""
         ...
 
     def pin(self, meta: ObjectMeta) -> Mapping[str, str]:

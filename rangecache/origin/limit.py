@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from rangecache.model import ObjectMeta, ObjectRef
-    from rangecache.origin.base import GetResult, NotModified, ObjectStore, Purpose
+    from rangecache.origin.base import GetResult, ListPage, NotModified, ObjectStore, Purpose
     from rangecache.ranges import RangeSpec
 
 PATIENT: Final[frozenset[Purpose]] = frozenset(("prefetch", "warm"))
@@ -75,6 +75,17 @@ class Limited:
             ) as answer,
         ):
             yield answer
+
+    async def list_page(
+        self, below: ObjectRef, *, delimiter: str = "", at: str | None = None, purpose: Purpose = "list"
+    ) -> ListPage:
+        """As the store's, when it is its turn."""
+        ticket = Ticket(urgent=purpose not in PATIENT)
+        await self._permits.acquire(ticket)
+        try:
+            return await self._store.list_page(below, delimiter=delimiter, at=at, purpose=purpose)
+        finally:
+            self._permits.release(ticket)
 
     @asynccontextmanager
     async def _turn(self, ref: ObjectRef, range: RangeSpec | None, purpose: Purpose) -> AsyncIterator[None]:

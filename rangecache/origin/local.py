@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rangecache.errors import GenerationGone, RangeNotSatisfiable
-from rangecache.origin.base import NotModified
+from rangecache.origin.base import ListPage, NotModified
 from rangecache.ranges import ByteRange, resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rangecache.model import ObjectMeta
+    from rangecache.origin.base import Listed
     from rangecache.ranges import RangeSpec
 
 
@@ -35,3 +38,18 @@ def select(current: ObjectMeta, wanted: RangeSpec | None, if_match: ObjectMeta |
     if found is None:
         raise RangeNotSatisfiable(f"{current.ref} has {current.size} bytes; none of the range lies in it", current.size)
     return found
+
+
+def page_of(found: Iterable[Listed], prefix: str, delimiter: str, at: str | None, entries_max: int) -> ListPage:
+    """One page out of all the objects that begin with `prefix`, in the order of their keys' UTF-8, from behind `at`."""
+    entries: dict[str, Listed | None] = {}
+    for each in found:
+        step, cut, _ = each.key[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
+        entries[prefix + step + cut if cut else each.key] = None if cut else each
+    names = sorted((name for name in entries if at is None or name.encode() > at.encode()), key=str.encode)
+    page = names[:entries_max]
+    return ListPage(
+        [entry for name in page if (entry := entries[name]) is not None],
+        [name for name in page if entries[name] is None],
+        page[-1] if len(names) > len(page) else None,
+    )

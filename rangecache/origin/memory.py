@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from rangecache.errors import GenerationGone, NotFound
 from rangecache.model import ETag, ObjectMeta
-from rangecache.origin.base import GetResult
-from rangecache.origin.local import select, unchanged
+from rangecache.origin.base import GetResult, Listed, ListPage
+from rangecache.origin.local import page_of, select, unchanged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 REQUESTS_KEPT: Final = 100_000  # the log is bounded as everything is; `request_count` goes on counting
 CHUNK_BYTES: Final = 64 * 1024
+PAGE_ENTRIES: Final = 1000
 _LAST_MODIFIED: Final = datetime(2026, 1, 1, tzinfo=UTC)  # fixed, so that what a test builds is the same every time
 
 
@@ -34,7 +35,7 @@ _LAST_MODIFIED: Final = datetime(2026, 1, 1, tzinfo=UTC)  # fixed, so that what 
 class MemoryRequest:
     """One call, as the store saw it."""
 
-    method: Literal["HEAD", "GET"]
+    method: Literal["HEAD", "GET", "LIST"]
     ref: ObjectRef
     range: RangeSpec | None
     if_match: ObjectMeta | None
@@ -60,12 +61,14 @@ class MemoryStore:
         *,
         source: str = "memory",
         chunk_bytes: int = CHUNK_BYTES,
+        page_entries: int = PAGE_ENTRIES,
         ignores_ranges: bool = False,
         before_answer: Callable[[MemoryRequest], Awaitable[None]] | None = None,
         before_chunk: Callable[[MemoryRequest, int], Awaitable[None]] | None = None,
     ) -> None:
         self._source = source
         self._chunk_bytes = chunk_bytes
+        self._page_entries = page_entries
         self._objects: dict[ObjectRef, _Stored] = {}
         self.ignores_ranges = ignores_ranges
         """Answer every range with the whole object, as some servers do."""
@@ -145,15 +148,30 @@ class MemoryStore:
         finally:
             self.open_bodies -= 1
 
+    async def list_page(
+        self, below: ObjectRef, *, delimiter: str = "", at: str | None = None, purpose: Purpose = "list"
+    ) -> ListPage:
+        """As `ObjectStore.list_page`, in the order of the keys' UTF-8."""
+        await self._note(MemoryRequest("LIST", below, None, None, None, purpose))
+        found = [
+            Listed(ref.key, stored.meta.size, stored.meta.e_tag)
+            for ref, stored in self._objects.items()
+            if ref[:2] == below[:2] and ref.version is None and ref.key.startswith(below.key)
+        ]
+        return page_of(found, below.key, delimiter, at, self._page_entries)
+
     async def aclose(self) -> None:
         """As `ObjectStore.aclose`."""
         self.closed = True
 
-    async def _look_up(self, request: MemoryRequest) -> _Stored:
+    async def _note(self, request: MemoryRequest) -> None:
         self.requests.append(request)
         self.request_count += 1
         if self.before_answer is not None:
             await self.before_answer(request)
+
+    async def _look_up(self, request: MemoryRequest) -> _Stored:
+        await self._note(request)
         stored = self._objects.get(request.ref)
         if stored is None:
             if request.if_match is not None:

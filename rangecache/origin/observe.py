@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rangecache.aio.clock import Clock
     from rangecache.model import ObjectMeta, ObjectRef
-    from rangecache.origin.base import ObjectStore, Purpose
+    from rangecache.origin.base import ListPage, ObjectStore, Purpose
     from rangecache.ranges import RangeSpec
     from rangecache.telemetry import Cell, Metrics
 
@@ -126,6 +126,22 @@ class Observed:
             raise
         finally:
             self._ended(purpose, outcome if body is None else body.outcome, started_at)
+
+    async def list_page(
+        self, below: ObjectRef, *, delimiter: str = "", at: str | None = None, purpose: Purpose = "list"
+    ) -> ListPage:
+        """See `ObjectStore.list_page`."""
+        started_at = self._clock.monotonic()
+        outcome: Outcome = "error"
+        try:
+            page = await self._store.list_page(below, delimiter=delimiter, at=at, purpose=purpose)
+            outcome = "ok"
+        except BaseException as error:
+            outcome = outcome_of(error)
+            raise
+        finally:
+            self._ended(purpose, outcome, started_at)
+        return page
 
     async def aclose(self) -> None:
         """See `ObjectStore.aclose`."""

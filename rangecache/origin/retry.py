@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rangecache.aio.budget import RetryBudget
     from rangecache.aio.clock import Clock
     from rangecache.model import ObjectMeta, ObjectRef
-    from rangecache.origin.base import ObjectStore, Purpose
+    from rangecache.origin.base import ListPage, ObjectStore, Purpose
     from rangecache.ranges import RangeSpec
 
 # The figures of AWS's "standard" retry mode, version 2.1 (botocore 1.44).
@@ -93,6 +93,17 @@ class Retrying:
             yield result
         finally:
             await opening.aclose()
+
+    async def list_page(
+        self, below: ObjectRef, *, delimiter: str = "", at: str | None = None, purpose: Purpose = "list"
+    ) -> ListPage:
+        """See `ObjectStore.list_page`."""
+        effort = self._effort(purpose)
+        while True:
+            try:
+                return await self._store.list_page(below, delimiter=delimiter, at=at, purpose=effort.purpose)
+            except TransientError as error:
+                await effort.again(error)
 
     async def aclose(self) -> None:
         """See `ObjectStore.aclose`."""

@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Final
 from yarl import URL
 
 from rangecache.aio.deadline import Deadline
-from rangecache.aio.watchdog import Watchdog
 from rangecache.errors import (
-    BodyCut,
     GenerationGone,
     InvalidAnswer,
     NotFound,
@@ -28,21 +26,26 @@ from rangecache.origin import answers
 from rangecache.origin.answers import Asked, Extent
 from rangecache.origin.base import GetResult, NotModified
 from rangecache.origin.dialect import Answer, Target
+from rangecache.origin.web_body import Body, Paced
 from rangecache.ranges import ByteRange, parse_unsatisfied
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from rangecache.aio.clock import Clock
     from rangecache.model import ObjectMeta, ObjectRef
-    from rangecache.origin.base import Purpose
+    from rangecache.origin.base import ListPage, Purpose
     from rangecache.origin.dialect import Dialect
     from rangecache.origin.session import WebSession, WireAnswer
     from rangecache.ranges import RangeSpec
 
+    _Address = Callable[[str, Asked], Awaitable[tuple[Target, Mapping[str, str]]]]
+
 REDIRECTS_MAX: Final = 3
 MENDS_MAX: Final = 2  # a public bucket of another region, asked for with expired keys: its region, then no signature
 ERROR_BODY_BYTES_MAX: Final = 64 * 1024
+# 1,000 keys (the most of S3 and GCS) of 1,024 bytes, percent-encoded, are 3 MB, and there is as much XML around them.
+LIST_BODY_BYTES_MAX: Final = 8 * 1024 * 1024
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
@@ -129,6 +132,28 @@ class WebStore:
                 body.close()
             wire.close()
 
+    async def list_page(
+        self, below: ObjectRef, *, delimiter: str = "", at: str | None = None, purpose: Purpose = "list"
+    ) -> ListPage:
+        """See `ObjectStore.list_page`."""
+        asked = Asked(below)
+
+        async def address(_method: str, _asked: Asked) -> tuple[Target, Mapping[str, str]]:
+            return await self._dialect.listing(below, delimiter, at), {}
+
+        wire = await self._exchange("GET", asked, purpose, address)
+        body = Paced(wire, self._clock, self._min_rate)
+        try:
+            if wire.status != 200:
+                raise InvalidAnswer(f"the origin answered a listing with the unexpected status {wire.status}")
+            text = await body.read_all(LIST_BODY_BYTES_MAX)
+        finally:
+            body.close()
+            wire.close()
+        if len(text) > LIST_BODY_BYTES_MAX:
+            raise InvalidAnswer(f"a page of the origin's listing is longer than {LIST_BODY_BYTES_MAX} bytes")
+        return self._dialect.read_listing(text)
+
     async def aclose(self) -> None:
         """Nothing of its own to give back."""
 
@@ -157,9 +182,13 @@ class WebStore:
 
     # --- one exchange ---------------------------------------------------------------------------------------------
 
-    async def _exchange(self, method: str, asked: Asked, purpose: Purpose) -> WireAnswer:
-        """Send until an answer is final: 200, 206 or a 304 that was asked for."""
-        target, own = await self._address(method, asked)
+    async def _exchange(
+        self, method: str, asked: Asked, purpose: Purpose, address: _Address | None = None
+    ) -> WireAnswer:
+        """Send until an answer is final: 200, 206 or a 304 that was asked for. `address` gives the target, and those of
+        its headers that prove nothing; by default those of the object itself."""
+        address = address or self._address
+        target, own = await address(method, asked)
         mends = redirects = 0
         while True:
             wire = await self._send(method, target, asked.ref)
@@ -171,13 +200,13 @@ class WebStore:
                 # It confirms a version that is not ours. Ask for the object without the condition.
                 wire.close()
                 asked = replace(asked, if_none_match=None)
-                target, own = await self._address(method, asked)
+                target, own = await address(method, asked)
                 self._count_detour(purpose, "mend")
                 continue
             answer = await self._error_answer(wire)
             if mends < MENDS_MAX and await self._dialect.mend(answer, asked.ref):
                 mends += 1
-                target, own = await self._address(method, asked)
+                target, own = await address(method, asked)
                 self._count_detour(purpose, "mend")
                 continue
             to = self._redirect(answer, asked.ref, target.url)
@@ -205,13 +234,12 @@ class WebStore:
 
     async def _error_answer(self, wire: WireAnswer) -> Answer:
         """An answer that carries no object, with the beginning of its body."""
-        everything = ByteRange(0, ERROR_BODY_BYTES_MAX)
-        body = Body(wire, Extent(everything, everything), self._clock, self._min_rate)
+        body = Paced(wire, self._clock, self._min_rate)
         text = bytearray()
         try:
-            async for chunk in body:
+            while len(text) < ERROR_BODY_BYTES_MAX and (chunk := await body.read()):
                 text += chunk
-        except (TransientError, InvalidAnswer):
+        except TransientError:
             # Its status says enough, whatever becomes of its body: cut, endless or slow.
             pass
         finally:
@@ -253,49 +281,3 @@ class WebStore:
     def _count_detour(self, purpose: Purpose, kind: str) -> None:
         if self._on_detour is not None:
             self._on_detour(purpose, kind)
-
-
-class Body:
-    """The bytes of an answer, counted and timed. Gives exactly the bytes promised, or raises `BodyCut`,
-    `InvalidAnswer` (more than promised) or `OriginTimeout` (slower than the minimum rate)."""
-
-    def __init__(self, wire: WireAnswer, extent: Extent, clock: Clock, min_rate: MinRate) -> None:
-        self._wire = wire
-        self._left = extent.carried.length
-        self._short = extent.carried != extent.promised
-        self._rate = min_rate
-        self._since_restored = 0
-        self._watchdog = Watchdog(clock, min_rate.over_s, self._too_slow)
-
-    def __aiter__(self) -> Body:
-        return self
-
-    async def __anext__(self) -> bytes:
-        chunk = self._wire.read_ready() or await self._wait()
-        self._left -= len(chunk)
-        if self._left < 0:
-            raise InvalidAnswer("the origin sent more bytes than it had announced")
-        if chunk:
-            return chunk
-        if self._left or self._short:
-            raise BodyCut("the origin's answer ended early")
-        raise StopAsyncIteration
-
-    async def _wait(self) -> bytes:
-        self._watchdog.wait()
-        try:
-            chunk = await self._wire.read()
-        finally:
-            self._watchdog.got()
-        self._since_restored += len(chunk)
-        if self._since_restored >= self._rate.bytes:
-            self._since_restored = 0
-            self._watchdog.restore()
-        return chunk
-
-    def _too_slow(self) -> None:
-        self._wire.fail(OriginTimeout(f"the origin sent less than {self._rate.bytes} bytes in {self._rate.over_s:g} s"))
-
-    def close(self) -> None:
-        """Stop watching the time."""
-        self._watchdog.close()

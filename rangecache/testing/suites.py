@@ -12,13 +12,16 @@ as it is. With pytest::
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from rangecache.errors import GenerationGone, NotFound, RangecacheError, RangeNotSatisfiable
 from rangecache.model import ObjectMeta
 from rangecache.origin.base import GetResult, NotModified
 from rangecache.ranges import ByteRange, OffsetRange, SuffixRange, resolve
+from rangecache.testing.listing_checks import LISTING_CHECKS
+from rangecache.testing.subject import ODD_KEYS, Subject, content
+from rangecache.testing.subject import equal as _equal
+from rangecache.testing.subject import expect as _expect
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,48 +29,6 @@ if TYPE_CHECKING:
     from rangecache.model import ObjectRef
     from rangecache.origin.base import ObjectStore
     from rangecache.ranges import RangeSpec
-
-SIZE_BYTES: Final = 200_003  # several chunks of any store, and no multiple of anything
-
-ODD_KEYS: Final = (
-    "with space",
-    "a+b",
-    "a/b",
-    "a%2Fb",
-    "a%252Fb",
-    "100%",
-    "year=2026/month=01/part-0.parquet",
-    "é中🙂",
-    "e\u0301",  # the decomposed form of é, another name
-    "a?b#c&d;e",
-    "semi'quote\"<>&amp;",
-    "~tilde-._*()!$,:@",
-    "back\\slash",
-    ".hidden/..name/...",
-)
-
-
-class Subject(Protocol):
-    """A store under test and a way to change what it reads."""
-
-    store: ObjectStore
-
-    async def put(self, key: str, data: bytes) -> ObjectRef:
-        """Write an object, or overwrite it, and say how the store is asked for it."""
-        ...
-
-    async def delete(self, ref: ObjectRef) -> None:
-        """Remove an object that `put` wrote."""
-        ...
-
-    def absent(self) -> ObjectRef:
-        """Where an object might be but is not."""
-        ...
-
-
-def content(seed: str, size: int = SIZE_BYTES) -> bytes:
-    """Bytes that look random and are the same for the same seed."""
-    return hashlib.shake_128(seed.encode()).digest(size)
 
 
 async def read(
@@ -87,15 +48,6 @@ def _result(answer: GetResult | NotModified) -> GetResult:
     if not isinstance(answer, GetResult):
         raise AssertionError("the store said that nothing had changed where it had to send the object")
     return answer
-
-
-def _expect(holds: object, otherwise: str) -> None:
-    if not holds:
-        raise AssertionError(otherwise)
-
-
-def _equal(what: str, found: object, expected: object) -> None:
-    _expect(found == expected, f"{what}: found {found!r:.200}, expected {expected!r:.200}")
 
 
 async def _raises(kind: type[RangecacheError], work: Awaitable[object], what: str) -> RangecacheError:
@@ -286,4 +238,5 @@ STORE_CHECKS: Final[tuple[Callable[[Subject], Awaitable[None]], ...]] = (
     may_be_left_early,
     answers_many_at_once,
     takes_any_key,
+    *LISTING_CHECKS,
 )

@@ -20,6 +20,7 @@ from rangecache.errors import BodyCut, GenerationGone, NotFound, UnknownName
 from rangecache.model import ETag, ObjectMeta
 from rangecache.origin.base import GetResult
 from rangecache.origin.local import select, unchanged
+from rangecache.origin.providers.file_listing import list_folder
 from rangecache.origin.providers.open_file import OpenFile, Stat, open_below
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from rangecache.aio.clock import Clock
     from rangecache.model import ObjectRef
-    from rangecache.origin.base import NotModified, Purpose
+    from rangecache.origin.base import ListPage, NotModified, Purpose
     from rangecache.ranges import ByteRange, RangeSpec
 
 CHUNK_BYTES: Final = 1024 * 1024  # a hop to a worker thread costs as much as copying 200 KiB, so few large ones
@@ -99,6 +100,12 @@ class FileStore:
             yield GetResult(meta, wanted, self._chunks(file, meta, wanted))
         finally:
             self._release(file)
+
+    async def list_page(
+        self, below: ObjectRef, *, delimiter: str = "", at: str | None = None, purpose: Purpose = "list"
+    ) -> ListPage:
+        """As `ObjectStore.list_page`, in the order of the keys' UTF-8; see `file_listing`."""
+        return await self._in_worker(partial(list_folder, self._root(below), below, delimiter, at))
 
     async def aclose(self) -> None:
         """As `ObjectStore.aclose`."""

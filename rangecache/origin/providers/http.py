@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from yarl import URL
 
-from rangecache.errors import BadRequest, ConfigurationError, NotFound, UnknownName
+from rangecache.errors import BadRequest, ConfigurationError, InvalidAnswer, NotFound, NotListable, UnknownName
 from rangecache.origin import answers
 from rangecache.origin.dialect import Target
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from rangecache.errors import OriginError
     from rangecache.model import ETag, ObjectMeta, ObjectRef
+    from rangecache.origin.base import ListPage
     from rangecache.origin.dialect import Answer
 
 _ETAG: Final = "etag "
@@ -90,6 +91,16 @@ class HttpDialect:
         path = base.prefix + quote(ref.key, safe=_UNRESERVED)
         query = f"?{base.url.raw_query_string}" if base.url.raw_query_string else ""
         return Target(URL(f"{base.url.origin()}{path}{query}", encoded=True), headers)
+
+    async def listing(self, below: ObjectRef, delimiter: str, at: str | None) -> Target:
+        """Raises `NotListable`: HTTP has no listing, and a page of links is not the whole truth."""
+        raise NotListable(
+            f"the web server of {below.provider}/{below.bucket} has no listing; name the objects, or give a manifest"
+        )
+
+    def read_listing(self, body: bytes) -> ListPage:
+        """Raises `InvalidAnswer`: nothing was asked for."""
+        raise InvalidAnswer("a web server has no listing")
 
     def pin(self, meta: ObjectMeta) -> Mapping[str, str]:
         """If-Match or If-Unmodified-Since, whichever the validator is."""

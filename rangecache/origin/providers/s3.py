@@ -14,7 +14,7 @@ from yarl import URL
 
 from rangecache.errors import BadRequest, ConfigurationError, Unauthenticated
 from rangecache.origin.dialect import Target
-from rangecache.origin.providers import s3_errors
+from rangecache.origin.providers import s3_errors, s3_listing
 from rangecache.origin.providers.s3_address import Endpoint, bucket_fault, has_dot_segment
 from rangecache.origin.providers.s3_credentials import Anonymous
 from rangecache.origin.providers.s3_signing import sign
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rangecache.aio.clock import Clock
     from rangecache.errors import OriginError
     from rangecache.model import ETag, ObjectMeta, ObjectRef
+    from rangecache.origin.base import ListPage
     from rangecache.origin.dialect import Answer
     from rangecache.origin.providers.s3_credentials import CredentialsSource, S3Credentials
 
@@ -112,6 +113,22 @@ class S3Dialect:
         now_s = self._clock.wall()
         signed = sign(method, address.to_sign, headers, credentials, region=region, now_s=now_s)
         return Target(URL(address.to_send, encoded=True), signed)
+
+    async def listing(self, below: ObjectRef, delimiter: str, at: str | None) -> Target:
+        """ListObjectsV2, signed as every other request."""
+        options = self._options(below)
+        credentials = None if options.anonymous else await self._usable(options.bucket)
+        region = self._region_of(options)
+        url = self._endpoint.listing(options.bucket, region, s3_listing.query(below.key, delimiter, at))
+        if credentials is None:
+            return Target(URL(url, encoded=True), {})
+        return Target(
+            URL(url, encoded=True), sign("GET", url, {}, credentials, region=region, now_s=self._clock.wall())
+        )
+
+    def read_listing(self, body: bytes) -> ListPage:
+        """A `ListBucketResult`."""
+        return s3_listing.read_page(body)
 
     def pin(self, meta: ObjectMeta) -> Mapping[str, str]:
         """If-Match with the ETag, which on S3 is strong and is checked before the range."""

@@ -79,15 +79,21 @@ class Endpoint:
     def address(self, bucket: str, key: str, region: str, version: str | None = None) -> Address:
         """The address of a key. Raises `BadRequest` where no object can have that name."""
         path = _encoded_key(key)
-        if self.base is not None:
-            base = f"{self.base}/{bucket}"
-        elif self.path_style(bucket):
-            base = f"https://{_host(region)}/{bucket}"
-        else:
-            base = f"https://{bucket}.{_host(region)}"
+        base = self._bucket(bucket, region)
         query = "" if version is None else f"?versionId={quote(_checked_version(version), safe='')}"
         hidden = _DOT_SEGMENT.sub(lambda dots: "%2E" * len(dots[1]), path)
         return Address(f"{base}/{hidden}{query}", f"{base}/{path}{query}")
+
+    def listing(self, bucket: str, region: str, query: str) -> str:
+        """The address of a bucket, with the query of a listing."""
+        return f"{self._bucket(bucket, region)}/?{query}"
+
+    def _bucket(self, bucket: str, region: str) -> str:
+        if self.base is not None:
+            return f"{self.base}/{bucket}"
+        if self.path_style(bucket):
+            return f"https://{_host(region)}/{bucket}"
+        return f"https://{bucket}.{_host(region)}"
 
     def is_inside(self, url: URL, bucket: str) -> bool:
         """Whether an address is that bucket's at this service: on AWS in any region, elsewhere at the same origin."""

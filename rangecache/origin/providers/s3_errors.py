@@ -112,6 +112,8 @@ def explain(answer: Answer, ref: ObjectRef, sent: Sent) -> OriginError:
     """The error that an answer means, with a sentence that says what to do."""
     code, status = read_error(answer.body).code, answer.status
     said = f"{status} {code}".strip()
+    if code == "NoSuchBucket":
+        return NotFound(f"S3 has no bucket {ref.provider}/{ref.bucket} ({said})")
     if code in _ABSENT or status in (404, 410) or answer.headers.get("x-amz-delete-marker") == "true":
         return missing(ref, said)
     if code in _THROTTLED or status in (429, 503):
