@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -30,7 +31,7 @@ from rangecache.origin.providers.s3 import S3Bucket, S3Dialect
 from rangecache.origin.providers.s3_credentials import Anonymous, S3Credentials, StaticCredentials
 from rangecache.origin.retry import Retrying
 from rangecache.origin.web import MinRate, WebStore
-from rangecache.testing.faults import Cut, Redirect, Stall, Status
+from rangecache.testing.faults import Cut, Redirect, Status
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -172,9 +173,14 @@ async def test_a_page_without_end_is_not_read_to_it(s3: WebStore, origin: Origin
 
 async def test_a_page_that_stalls_is_given_up(s3: WebStore, origin: Origin, clock: ManualClock) -> None:
     origin.put("data/", page("a/1"))
-    origin.fail("data/", Stall(20))
+    gate = origin.hold("data/", after_bytes=20)
+    reading = asyncio.create_task(keys(s3))
+    await gate.reached()
+    while not reading.done():
+        await clock.advance(1.0)
+        await asyncio.sleep(0.001)
     with pytest.raises(OriginTimeout):
-        await keys(s3)
+        await reading
 
 
 async def test_a_page_is_repeated_and_counted(
