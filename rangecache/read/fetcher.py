@@ -145,12 +145,21 @@ class Fetcher:
         if run.readers:
             return
         self._let_go(run)
-        if (
-            not run.done
-            and not satisfied
-            and run.missing > max(ABANDON_BYTES, run.length // 2)
-            and run.task is not None
-        ):
+        if not satisfied and not run.followers:
+            self._abandon(run)
+
+    def follow(self, run: Run) -> None:
+        """Somebody wants the run to land and will not read from it: nothing is kept for him."""
+        run.followers += 1
+
+    def unfollow(self, run: Run) -> None:
+        """One of those less. If nobody else wants the run, that may end it."""
+        run.followers -= 1
+        if not run.followers and not run.readers:
+            self._abandon(run)
+
+    def _abandon(self, run: Run) -> None:
+        if not run.done and run.missing > max(ABANDON_BYTES, run.length // 2) and run.task is not None:
             self._unregister(run)  # at once: nobody may join a run that is on its way out
             run.task.cancel()
 

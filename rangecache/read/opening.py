@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from rangecache.aio.flights import Flight, Flights
     from rangecache.blocks.base import BlockStore
     from rangecache.model import ObjectRef
-    from rangecache.origin.base import GetResult, ObjectStore
+    from rangecache.origin.base import GetResult, ObjectStore, Purpose
     from rangecache.ranges import RangeSpec
     from rangecache.read.catalog import Catalog, Known
     from rangecache.read.fetcher import Fetcher
+    from rangecache.read.run import Run
 
 SIZE_MAX: Final = 2**62  # no object is longer; larger numbers are not put on the wire
 HAND_OFFS_MAX: Final = 32  # open at a time towards one provider: slow readers leave permits (origin/limit) to others
@@ -44,6 +45,8 @@ class Opened:
     status: int
     """What the origin answered: 206, 200 or 304."""
     hand_off: HandOff | None = None
+    run: Run | None = None
+    """What the answer brings for everybody."""
 
 
 class Opener:
@@ -78,63 +81,69 @@ class Opener:
         *,
         by_head: bool = False,
         anew: bool = False,
+        purpose: Purpose = "demand",
     ) -> tuple[Opened, bool]:
         """Ask the origin what is current, together with the blocks of `wanted` (None: the first one).
 
         `by_head` asks for metadata alone, if the origin answers HEAD. `anew` does not join a request that was under
-        way already: the origin may have answered it before what the caller has just done there.
+        way already: the origin may have answered it before what the caller has just done there. `purpose` is what a
+        request is sent for; one that joins another's keeps to what that was sent for.
 
         `stale` is what was known: if it still holds, the origin sends nothing. Gives what was found and whether this
         caller's request found it. Raises `NotFound` where the origin says so, or another `OriginError`.
         """
         work = self._head if by_head else self._ask
-        return await self._flights.join(ref, lambda flight: work(flight, ref, wanted, stale), anew=anew)
+        return await self._flights.join(ref, lambda flight: work(flight, ref, wanted, stale, purpose), anew=anew)
 
     def revalidate(self, known: Known) -> None:
         """Ask in the background whether `known` still holds. Nobody waits for it."""
         ref = known.meta.ref
-        self._flights.start(ref, lambda flight: self._ask(flight, ref, None, known))
+        self._flights.start(ref, lambda flight: self._ask(flight, ref, None, known, "demand"))
 
     async def _head(
-        self, flight: Flight[Opened], ref: ObjectRef, wanted: RangeSpec | None, stale: Known | None
+        self, flight: Flight[Opened], ref: ObjectRef, wanted: RangeSpec | None, stale: Known | None, purpose: Purpose
     ) -> None:
         """A real HEAD. 404 is an answer; whatever else goes wrong, a GET may still work (presigned addresses, servers
         that refuse HEAD), and its answer is the one that counts."""
         try:
-            meta = await self._stores[ref.provider].head(ref)
+            meta = await self._stores[ref.provider].head(ref, purpose=purpose)
         except NotFound:
             self._catalog.absent(ref)
             raise
         except OriginError:
-            await self._ask(flight, ref, wanted, stale)
+            await self._ask(flight, ref, wanted, stale, purpose)
             return
         if isinstance(meta, NotModified):
             raise InvalidAnswer("the origin answered 304 to a request without a condition")
         flight.land(Opened(self._catalog.learned(meta), 200))
 
-    async def _ask(self, flight: Flight[Opened], ref: ObjectRef, wanted: RangeSpec | None, stale: Known | None) -> None:
+    async def _ask(
+        self, flight: Flight[Opened], ref: ObjectRef, wanted: RangeSpec | None, stale: Known | None, purpose: Purpose
+    ) -> None:
         first_block = ByteRange(0, self._block_bytes)
         spec: RangeSpec | None = self._aligned(wanted)
         try:
             try:
-                await self._get(flight, ref, spec, stale)
+                await self._get(flight, ref, spec, stale, purpose)
             except RangeNotSatisfiable as error:
                 # Beyond the end, or an empty object, where no range is satisfiable. Either way the object is there,
                 # and its validator is wanted.
                 try:
-                    await self._get(flight, ref, None if error.size == 0 else first_block, stale)
+                    await self._get(flight, ref, None if error.size == 0 else first_block, stale, purpose)
                 except RangeNotSatisfiable:
-                    await self._get(flight, ref, None, stale)
+                    await self._get(flight, ref, None, stale, purpose)
         except NotFound:
             self._catalog.absent(ref)
             raise
 
-    async def _get(self, flight: Flight[Opened], ref: ObjectRef, spec: RangeSpec | None, stale: Known | None) -> None:
+    async def _get(
+        self, flight: Flight[Opened], ref: ObjectRef, spec: RangeSpec | None, stale: Known | None, purpose: Purpose
+    ) -> None:
         async with self._stores[ref.provider].get(
             ref,
             range=spec,
             if_none_match=stale.meta if stale else None,
-            purpose="revalidate" if stale else "demand",
+            purpose="revalidate" if stale and purpose == "demand" else purpose,
         ) as answer:
             if isinstance(answer, NotModified):
                 if stale is None:
@@ -147,7 +156,7 @@ class Opener:
                 await self._hand_off(flight, known, status, answer)
             else:
                 run = self._fetcher.adopt(known, answer)
-                flight.land(Opened(known, status))
+                flight.land(Opened(known, status, run=run))
                 await self._fetcher.land(run, answer)
 
     async def _hand_off(self, flight: Flight[Opened], known: Known, status: int, answer: GetResult) -> None:

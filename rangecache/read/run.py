@@ -30,6 +30,7 @@ class Run:
         "blocks",
         "end",
         "error",
+        "followers",
         "known",
         "opened",
         "readers",
@@ -49,6 +50,8 @@ class Run:
         self.error: RangecacheError | None = None
         """Why no more bytes will come."""
         self.readers = 0
+        self.followers = 0
+        """Those who want it to land and do not read from it."""
         self.task: asyncio.Task[None] | None = None
         self._buffers: dict[int, bytearray] = {}
         self._waiting: dict[int, list[tuple[int, int, asyncio.Future[memoryview | None]]]] = {}
