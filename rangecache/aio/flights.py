@@ -95,6 +95,18 @@ class Flights(Generic[K, V]):
         self._start(key, work)._waiters += 1
         return True
 
+    def release(self, wanted: Callable[[K], bool]) -> int:
+        """Let nobody join the work under way for these keys any more: who comes now starts anew, who waits is still
+        answered. How many there were."""
+        released = [key for key in self._flights if wanted(key)]
+        for key in released:
+            del self._flights[key]
+        return len(released)
+
+    def count(self, wanted: Callable[[K], bool]) -> int:
+        """How many of these keys there is work under way for."""
+        return sum(map(wanted, self._flights))
+
     def _start(self, key: K, work: Callable[[Flight[V]], Coroutine[Any, Any, None]]) -> Flight[V]:
         flight: Flight[V] = Flight(asyncio.get_running_loop().create_future())
         flight._task = self._background.spawn(self._run(flight, work), self._name)

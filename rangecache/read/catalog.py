@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from rangecache.model import BlockKey, ETag, ObjectMeta
+from rangecache.read.epochs import Epochs
 from rangecache.read.freshness import lifetime
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ class Catalog:
         self._negative_ttl_s = negative_ttl_s
         self._store = store
         self._source = source
+        self.epochs = Epochs()
+        """Of what is known here: whoever has asked the origin compares before he says what was answered."""
         self._known: OrderedDict[ObjectRef, Known] = OrderedDict()
         self._absent: OrderedDict[ObjectRef, float] = OrderedDict()
         self._conflicts: OrderedDict[ObjectRef, deque[float]] = OrderedDict()
@@ -110,9 +113,10 @@ class Catalog:
         known = self.peek(ref)
         if known is not None or self._store is None:
             return known
+        epoch = self.epochs.now
         record = await self._store.get(ref)
-        if record is None:
-            return None
+        if record is None or self.epochs.over(ref, epoch):
+            return self.peek(ref)
         # While the store was read, an answer may have come from the origin. That one is newer.
         return self.peek(ref) or self._restore(ref, record)
 

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from rangecache.model import BlockKey, ObjectMeta
     from rangecache.origin.base import ObjectStore, Purpose
     from rangecache.read.catalog import Catalog, Known
+    from rangecache.read.selection import Selection
     from rangecache.telemetry import Metrics
 
 ABANDON_BYTES: Final = 64 * 1024  # less than this is sooner fetched than a new connection is opened (Squid: 16 KiB)
@@ -85,6 +86,7 @@ class Fetcher:
         """What runs keep for their readers, besides the tiers."""
         self._coming: dict[Run, int] = {}  # runs that have not ended, and how many bytes are still to come
         self._coming_bytes = 0
+        self._epochs = catalog.epochs
         self._coalesced = metrics.coalesced.cell()
 
     def __len__(self) -> int:
@@ -115,21 +117,22 @@ class Fetcher:
         self._coalesced.value += len(found)
         for blocks in runs(missing, self.run_blocks, self._gap_blocks):
             run = Run(known, blocks)
-            self._register(run)
+            self._register(run, self._epochs.now)
             run.task = self._background.spawn(self._fetch(run, purpose), f"fetch {known.meta.ref.provider}")
             # A task that is cancelled before its first step runs no line of its own, not even a `finally`.
             run.task.add_done_callback(partial(self._ended, run))
             found[run] = None
         return sorted(found, key=lambda run: run.start)
 
-    def adopt(self, known: Known, answer: GetResult) -> Run:
-        """A run for the whole blocks of an answer that the caller has open and will `land` in its own task."""
+    def adopt(self, known: Known, answer: GetResult, epoch: int) -> Run:
+        """A run for the whole blocks of an answer that the caller has open and will `land` in its own task. The origin
+        was asked for it in `epoch`."""
         block_bytes = known.block_bytes
         first = -(-answer.range.start // block_bytes)
         whole = answer.range.end == known.meta.size
         last = -(-answer.range.end // block_bytes) if whole else answer.range.end // block_bytes
         run = Run(known, range(first, max(first, last)))
-        self._register(run)
+        self._register(run, epoch)
         run.task = asyncio.current_task()
         if run.task is not None:
             run.task.add_done_callback(partial(self._ended, run))
@@ -173,7 +176,8 @@ class Fetcher:
                 position += len(chunk)
                 for index, block in run.feed(view):
                     key = run.known.block_key(index)
-                    self._tiers.keep(key, block)
+                    if not self._epochs.over(key.ref, run.epoch):
+                        self._tiers.keep(key, block)
                     if self._flying.get(key) is run:
                         del self._flying[key]
                     self._hold(run, len(block))
@@ -208,21 +212,46 @@ class Fetcher:
 
     def _failed(self, run: Run, error: RangecacheError) -> None:
         self._unregister(run)  # at once: who comes now begins anew
-        if isinstance(error, GenerationGone):
+        if self._epochs.over(run.known.meta.ref, run.epoch):
+            pass  # it says nothing of what is known now
+        elif isinstance(error, GenerationGone):
             self._catalog.conflict(run.known)
             self._metrics.version_conflicts.cell(run.known.meta.ref.provider).value += 1
         elif isinstance(error, RangeIgnored):
             self._catalog.pass_through(run.known)
         run.fail(error)
 
-    def _register(self, run: Run) -> None:
+    def void(self, selection: Selection) -> int:
+        """These objects are being purged: nothing of the runs that were asked for before is stored, and nobody joins
+        them any more. Those who read from them still do. How many there were."""
+        runs_of = [run for run in self._coming if selection.matches(run.known.meta.ref)]
+        for run in runs_of:
+            if run.readers:
+                self._hide(run)
+            else:
+                self._unregister(run)
+                if run.task is not None:
+                    run.task.cancel()
+        return len(runs_of)
+
+    def count(self, selection: Selection) -> int:
+        """How many runs for these objects are under way."""
+        return sum(selection.matches(run.known.meta.ref) for run in self._coming)
+
+    def _register(self, run: Run, epoch: int) -> None:
+        run.epoch = epoch
         self._coming[run] = run.length
         self._coming_bytes += run.length
+        if self._epochs.over(run.known.meta.ref, epoch):
+            return  # it is for its own readers alone
         for index in run.blocks:
             self._flying.setdefault(run.known.block_key(index), run)
 
     def _unregister(self, run: Run) -> None:
         self._coming_bytes -= self._coming.pop(run, 0)
+        self._hide(run)
+
+    def _hide(self, run: Run) -> None:
         for index in run.blocks:
             key = run.known.block_key(index)
             if self._flying.get(key) is run:

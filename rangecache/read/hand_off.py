@@ -13,10 +13,10 @@ from rangecache.read.run import Run
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from rangecache.blocks.base import BlockStore
     from rangecache.origin.base import GetResult
     from rangecache.ranges import ByteRange
     from rangecache.read.catalog import Known
+    from rangecache.read.epochs import Keeper
 
 HAND_OFF_BYTES: Final = 16 * 1024 * 1024  # of all hand-offs together, and of what else passes to one client each
 HAND_OFF_LEAST_BYTES: Final = 64 * 1024  # what each may have waiting however many there are; one chunk goes beyond it
@@ -118,7 +118,7 @@ class HandOff:
         while (chunk := await self._channel.receive()) is not None:
             yield chunk
 
-    async def pump(self, answer: GetResult, known: Known, keep: BlockStore | None) -> None:
+    async def pump(self, answer: GetResult, known: Known, keep: Keeper | None) -> None:
         """Pass the answer on, storing the whole blocks that pass by in `keep`. Runs in the answer's own task."""
         self._task = asyncio.current_task()
         try:

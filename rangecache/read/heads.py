@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from rangecache.model import ObjectRef
+    from rangecache.read.selection import Selection
 
 HEADS_SEEN_MIN: Final = 16  # fewer say nothing
 HEADS_KEPT: Final = 64  # of each bucket: what is older no longer counts
@@ -45,6 +46,11 @@ class HeadHabits:
         """Bytes of the object are being read."""
         if self._waiting and (followed := self._waiting.pop(ref, None)) is not None:
             followed[0] = True
+
+    def forget(self, selection: Selection) -> None:
+        """Wait no longer for reads of these objects."""
+        for ref in [ref for ref in self._waiting if selection.matches(ref)]:
+            del self._waiting[ref]
 
     def wants_block(self, ref: ObjectRef) -> bool:
         """Whether a cold HEAD of this bucket should bring the first block along."""

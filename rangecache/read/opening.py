@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rangecache.errors import InvalidAnswer, NotFound, OriginError, RangeNotSatisfiable
 from rangecache.origin.base import NotModified
 from rangecache.ranges import ByteRange, OffsetRange, SuffixRange
+from rangecache.read.epochs import KeeperSince
 from rangecache.read.hand_off import HandOff
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from rangecache.read.catalog import Catalog, Known
     from rangecache.read.fetcher import Fetcher
     from rangecache.read.run import Run
+    from rangecache.read.selection import Selection
 
 SIZE_MAX: Final = 2**62  # no object is longer; larger numbers are not put on the wire
 HAND_OFFS_MAX: Final = 32  # open at a time towards one provider: slow readers leave permits (origin/limit) to others
@@ -47,6 +49,19 @@ class Opened:
     hand_off: HandOff | None = None
     run: Run | None = None
     """What the answer brings for everybody."""
+
+
+class Question(NamedTuple):
+    """What the origin is asked."""
+
+    ref: ObjectRef
+    wanted: RangeSpec | None
+    """The bytes that the reader wants; None: the first block."""
+    stale: Known | None
+    """What was known: if it still holds, nothing is sent."""
+    purpose: Purpose
+    epoch: int
+    """In which it is asked, and `stale` was known (`read/epochs`)."""
 
 
 class Opener:
@@ -71,6 +86,8 @@ class Opener:
         self._flights = flights
         self._allowance = allowance
         self._hand_offs: Counter[str] = Counter()  # open ones by provider
+        self._kept: list[ObjectRef] = []  # of which hand-offs keep the blocks that pass by
+        self._epochs = catalog.epochs
         self._block_bytes = block_bytes
 
     async def open(
@@ -93,52 +110,66 @@ class Opener:
         caller's request found it. Raises `NotFound` where the origin says so, or another `OriginError`.
         """
         work = self._head if by_head else self._ask
-        return await self._flights.join(ref, lambda flight: work(flight, ref, wanted, stale, purpose), anew=anew)
+        question = Question(ref, wanted, stale, purpose, self._epochs.now)
+        return await self._flights.join(ref, lambda flight: work(flight, question), anew=anew)
 
     def revalidate(self, known: Known) -> None:
         """Ask in the background whether `known` still holds. Nobody waits for it."""
-        ref = known.meta.ref
-        self._flights.start(ref, lambda flight: self._ask(flight, ref, None, known, "demand"))
+        question = Question(known.meta.ref, None, known, "demand", self._epochs.now)
+        self._flights.start(question.ref, lambda flight: self._ask(flight, question))
 
-    async def _head(
-        self, flight: Flight[Opened], ref: ObjectRef, wanted: RangeSpec | None, stale: Known | None, purpose: Purpose
-    ) -> None:
+    def void(self, selection: Selection) -> int:
+        """These objects are being purged: nobody joins an opening that was begun before, and nothing of what it finds
+        out is remembered. How many there were, hand-offs of which blocks are kept among them."""
+        return self._flights.release(selection.matches) + sum(map(selection.matches, self._kept))
+
+    def count(self, selection: Selection) -> int:
+        """How many openings of these objects are under way."""
+        return self._flights.count(selection.matches) + sum(map(selection.matches, self._kept))
+
+    def _take_back(self, question: Question) -> None:
+        """Forget what the catalog has just been told, if the object has been purged since the origin was asked."""
+        if self._epochs.over(question.ref, question.epoch):
+            self._catalog.forget(question.ref)
+
+    async def _head(self, flight: Flight[Opened], question: Question) -> None:
         """A real HEAD. 404 is an answer; whatever else goes wrong, a GET may still work (presigned addresses, servers
         that refuse HEAD), and its answer is the one that counts."""
         try:
-            meta = await self._stores[ref.provider].head(ref, purpose=purpose)
+            meta = await self._stores[question.ref.provider].head(question.ref, purpose=question.purpose)
         except NotFound:
-            self._catalog.absent(ref)
+            self._catalog.absent(question.ref)
+            self._take_back(question)
             raise
         except OriginError:
-            await self._ask(flight, ref, wanted, stale, purpose)
+            await self._ask(flight, question)
             return
         if isinstance(meta, NotModified):
             raise InvalidAnswer("the origin answered 304 to a request without a condition")
-        flight.land(Opened(self._catalog.learned(meta), 200))
+        known = self._catalog.learned(meta)
+        self._take_back(question)
+        flight.land(Opened(known, 200))
 
-    async def _ask(
-        self, flight: Flight[Opened], ref: ObjectRef, wanted: RangeSpec | None, stale: Known | None, purpose: Purpose
-    ) -> None:
+    async def _ask(self, flight: Flight[Opened], question: Question) -> None:
         first_block = ByteRange(0, self._block_bytes)
-        spec: RangeSpec | None = self._aligned(wanted)
+        spec: RangeSpec | None = self._aligned(question.wanted)
         try:
             try:
-                await self._get(flight, ref, spec, stale, purpose)
+                await self._get(flight, question, spec)
             except RangeNotSatisfiable as error:
                 # Beyond the end, or an empty object, where no range is satisfiable. Either way the object is there,
                 # and its validator is wanted.
                 try:
-                    await self._get(flight, ref, None if error.size == 0 else first_block, stale, purpose)
+                    await self._get(flight, question, None if error.size == 0 else first_block)
                 except RangeNotSatisfiable:
-                    await self._get(flight, ref, None, stale, purpose)
+                    await self._get(flight, question, None)
         except NotFound:
-            self._catalog.absent(ref)
+            self._catalog.absent(question.ref)
+            self._take_back(question)
             raise
 
-    async def _get(
-        self, flight: Flight[Opened], ref: ObjectRef, spec: RangeSpec | None, stale: Known | None, purpose: Purpose
-    ) -> None:
+    async def _get(self, flight: Flight[Opened], question: Question, spec: RangeSpec | None) -> None:
+        ref, stale, purpose = question.ref, question.stale, question.purpose
         async with self._stores[ref.provider].get(
             ref,
             range=spec,
@@ -148,18 +179,21 @@ class Opener:
             if isinstance(answer, NotModified):
                 if stale is None:
                     raise InvalidAnswer("the origin answered 304 to a request without a condition")
-                flight.land(Opened(self._catalog.renewed(stale, answer.headers), 304))
+                known = self._catalog.renewed(stale, answer.headers)
+                self._take_back(question)
+                flight.land(Opened(known, 304))
                 return
             known = self._catalog.learned(answer.meta)
+            self._take_back(question)
             status = 206 if answer.range.length < known.meta.size else 200
             if known.bypass or answer.range.length > (self._fetcher.run_blocks + 1) * self._block_bytes:
-                await self._hand_off(flight, known, status, answer)
+                await self._hand_off(flight, known, status, answer, question.epoch)
             else:
-                run = self._fetcher.adopt(known, answer)
+                run = self._fetcher.adopt(known, answer, question.epoch)
                 flight.land(Opened(known, status, run=run))
                 await self._fetcher.land(run, answer)
 
-    async def _hand_off(self, flight: Flight[Opened], known: Known, status: int, answer: GetResult) -> None:
+    async def _hand_off(self, flight: Flight[Opened], known: Known, status: int, answer: GetResult, epoch: int) -> None:
         """Give the answer to the reader who opened it. Where too many are open already it is given up: he asks for
         himself like the others, which waits for its turn among those who are as slow as he may be."""
         provider = known.meta.ref.provider
@@ -170,8 +204,14 @@ class Opener:
         try:
             hand_off = HandOff(answer.range, self._allowance)
             flight.land(Opened(known, status, hand_off))
-            whole = answer.range.start == 0 and not known.bypass
-            await hand_off.pump(answer, known, self._tiers if whole else None)
+            if answer.range.start or known.bypass:
+                await hand_off.pump(answer, known, None)
+                return
+            self._kept.append(known.meta.ref)
+            try:
+                await hand_off.pump(answer, known, KeeperSince(self._tiers, self._epochs, epoch))
+            finally:
+                self._kept.remove(known.meta.ref)
         finally:
             self._hand_offs[provider] -= 1
 

@@ -233,10 +233,11 @@ class RangeReader:
         store = self._stores[request.ref.provider]
         passing = PassThrough(store, request, known.meta, self._max_ranges, self._allowance)
         pieces = passing.pieces(self._served.cell(request.ref.provider, "origin"))
+        epoch = self._catalog.epochs.now
         try:
             await anext(pieces)
         except GenerationGone as gone:
-            if gone.current is not None:
+            if gone.current is not None and not self._catalog.epochs.over(request.ref, epoch):
                 self._catalog.learned(gone.current)
             raise
         reply = passing.reply(pieces)

@@ -29,6 +29,7 @@ class Run:
         "arrived",
         "blocks",
         "end",
+        "epoch",
         "error",
         "followers",
         "known",
@@ -49,6 +50,8 @@ class Run:
         """The origin's answer has been checked: it is of this version and has these bytes."""
         self.error: RangecacheError | None = None
         """Why no more bytes will come."""
+        self.epoch = 0
+        """In which the origin was asked (`read/epochs`)."""
         self.readers = 0
         self.followers = 0
         """Those who want it to land and do not read from it."""

@@ -143,3 +143,22 @@ async def test_nobody_waits_for_ever_for_work_that_was_cancelled_before_it_began
         await asyncio.wait_for(waiter, 5)
     assert work.started == 0
     assert len(flights) == 0
+
+
+async def test_released_work_is_joined_by_nobody_and_answers_who_waits(flights: Flights[str, int]) -> None:
+    first, second = Work(), Work()
+    waiting, other = asyncio.create_task(flights.join("a", first)), asyncio.create_task(flights.join("b", first))
+    await _settle()
+    assert flights.count(lambda key: key == "a") == 1
+    assert flights.release(lambda key: key == "a") == 1
+    anew = asyncio.create_task(flights.join("a", second))
+    await _settle()
+    assert second.started == 1
+    assert len(flights) == 2
+    first.gate.set()
+    assert (await waiting)[1]
+    assert (await other)[1]
+    assert "a" in flights  # the second one's, which the end of the first has left alone
+    second.gate.set()
+    assert await anew == (1, True)
+    assert len(flights) == 0
