@@ -24,6 +24,10 @@ class ConfigurationError(RangecacheError):
     """The configuration cannot be used. `message` holds every fault, a line each."""
 
 
+class InvalidTrace(RangecacheError):
+    """A recorded trace cannot be read. `message` names the file and the line."""
+
+
 # --- what the client did ------------------------------------------------------------------------------------------
 
 
