@@ -108,6 +108,10 @@ class RangeIgnored(InvalidAnswer):
     """The origin sends the whole object whatever range is asked for, and it is too long to skip to each part of it."""
 
 
+class Unstorable(OriginError):
+    """The object is there, but its bytes may not be kept or combined."""
+
+
 class TransientError(OriginError):
     """Asking again may help. The only errors that are retried."""
 

@@ -105,6 +105,9 @@ class MemoryTier:
     def _size_bytes(self, key: BlockKey) -> int:
         return self._views[key].nbytes + ENTRY_OVERHEAD_BYTES
 
+    async def flush(self) -> None:
+        """Nothing is on its way."""
+
     def stats(self) -> TierStats:
         """Size and counts now."""
         held = self._policy.held_bytes

@@ -117,6 +117,11 @@ class Tiers:
             self._broken.discard(name)
             logger.info("the %s tier works again", name)
 
+    async def flush(self) -> None:
+        """Wait for every tier."""
+        for tier in self._tiers:
+            await tier.flush()
+
     def tier_stats(self) -> tuple[TierStats, ...]:
         """Size and counts of each tier, fastest first."""
         return tuple(tier.stats() for tier in self._tiers)

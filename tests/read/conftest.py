@@ -14,6 +14,7 @@ from rangecache.model import ObjectRef
 from rangecache.origin.memory import MemoryStore
 from rangecache.read.catalog import Catalog
 from rangecache.read.fetcher import Fetcher
+from rangecache.read.filling import Filler
 from rangecache.read.hand_off import hand_off_allowance
 from rangecache.read.messages import ReadRequest, Reply
 from rangecache.read.opening import Opener
@@ -79,6 +80,7 @@ class Cache:
         self.flights: Flights[ObjectRef, object] = Flights(self.background, "opening")
         self.allowance = hand_off_allowance()
         opener = Opener(stores, self.tiers, self.catalog, self.fetcher, self.flights, self.allowance, block_bytes=BLOCK)
+        self.filler = Filler(self.catalog, opener, self.fetcher, self.tiers, self.clock)
         self.reader = RangeReader(
             stores,
             self.tiers,
