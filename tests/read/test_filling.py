@@ -53,9 +53,10 @@ async def test_only_the_blocks_of_the_ranges_are_brought(make_cache: type[Cache]
     ranges = [ByteRange(10, 20), SuffixRange(3), ByteRange(BLOCK - 1, BLOCK + 1), ByteRange(10 * BLOCK, 12 * BLOCK)]
     assert (await fill(cache, *ranges)).wanted == 4 * BLOCK + len(b"the end")
     assert sum(end - start for start, end in cache.asked) == 4 * BLOCK + len(b"the end")
+    asked = len(cache.asked)
     assert await cache.read("bytes=0-5000") == DATA[:5001]
     assert await cache.read("bytes=-7") == b"the end"
-    assert len(cache.asked) == 3
+    assert len(cache.asked) == asked
 
 
 async def test_ranges_that_lie_beyond_the_object_are_said_to(filled_cache: Cache) -> None:
