@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from rangecache.blocks.admission import Admission, Standing
     from rangecache.blocks.disk_files import BlockFiles
+    from rangecache.blocks.disk_writer import DiskWriter
     from rangecache.blocks.threads import Threads
+    from rangecache.blocks.write_queue import WriteQueue
     from rangecache.model import ObjectRef
 
 DIGEST_STEP: Final = 256
@@ -29,11 +31,15 @@ HEADER_STEP: Final = 64
 
 
 class DiskCensus:
-    """To be asked once the index is complete and what was queued is written."""
+    """To be asked once the index is complete. What waits to be written counts as if it were written."""
 
-    def __init__(self, files: BlockFiles, policy: Admission[bytes], threads: Threads) -> None:
+    def __init__(
+        self, files: BlockFiles, policy: Admission[bytes], queue: WriteQueue, writer: DiskWriter, threads: Threads
+    ) -> None:
         self._files = files
         self._policy = policy
+        self._queue = queue
+        self._writer = writer
         self._threads = threads
 
     async def held(self, refs: Collection[ObjectRef]) -> dict[ObjectRef, Held]:
@@ -44,22 +50,31 @@ class DiskCensus:
             ref = names[each.key[:PREFIX_BYTES]]
             before = found.get(ref, Held())
             found[ref] = Held(before.blocks + 1, before.bytes + each.size_bytes)
+        for block in self._queue:
+            if (ref := block.key.ref) in refs:
+                before = found.get(ref, Held())
+                found[ref] = Held(before.blocks + 1, before.bytes + block.size_bytes)
         return found
 
     async def forget(self, refs: Collection[ObjectRef]) -> Forgotten:
-        """Delete every block of these objects. One that cannot be deleted is not found again until a restart."""
-        doomed = [each async for each in self._standing(await _by_prefix(refs))]
-        blocks, size_bytes, stuck, why = 0, 0, 0, ""
-        for step in steps(doomed, DELETE_STEP):
-            sizes = {each.key: each.size_bytes for each in step if each.key in self._policy}
-            for name in sizes:
-                self._policy.remove(name)
-            left = await self._threads.run(self._files.remove, list(sizes))
-            for name in left.names:
+        """Delete every block of these objects. One that cannot be deleted goes on to be held, and to count."""
+        prefixes = await _by_prefix(refs)
+        withdrawn = self._queue.withdraw(lambda block: block.name[:PREFIX_BYTES] in prefixes)
+        blocks, size_bytes, stuck, why = len(withdrawn), sum(block.size_bytes for block in withdrawn), 0, ""
+        doomed = {}
+        async for each in self._standing(prefixes):
+            if each.key in self._policy:
+                doomed[each.key] = each.size_bytes
+                self._policy.remove(each.key)
+        await self._writer.settle()  # what it is writing now it deletes itself, as the policy no longer has it
+        for names in steps(doomed, DELETE_STEP):
+            left = await self._writer.remove(names)
+            sizes = {name: doomed[name] for name in names}
+            for name, _ in left.blocks:
                 del sizes[name]
             blocks += len(sizes)
             size_bytes += sum(sizes.values())
-            stuck += len(left.names)
+            stuck += len(left.blocks)
             if left.error is not None:
                 why = f"{stuck} of its files could not be deleted ({left.error.strerror})"
         return Forgotten(Held(blocks, size_bytes), why)

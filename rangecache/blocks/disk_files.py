@@ -13,9 +13,11 @@ import os
 import re
 import secrets
 import stat
+import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from rangecache.blocks.disk_bounds import Free
 from rangecache.blocks.framing import (
     FORMAT_VERSION,
     HEADER_BYTES_MAX,
@@ -48,13 +50,8 @@ FILE_BYTES_MAX: Final = 17 * 1024 * 1024
 PROBE_BYTES: Final = 256 * 1024
 
 
-class StoredBlock(NamedTuple):
-    """A block file found by a scan; sorts by age."""
-
-    modified_ns: int
-    name: bytes
-    size_bytes: int
-    """What it takes on disk, as `disk_bytes`."""
+STORED: Final = struct.Struct(">Q32sI")
+"""A block file as a listing tells it: time of change in ns, name, size on disk. Its tuples sort by age."""
 
 
 def block_name(key: BlockKey) -> bytes:
@@ -80,7 +77,8 @@ def _whole_pages(size: int) -> int:
 class Stuck(NamedTuple):
     """Blocks whose files could not be deleted, and the last reason."""
 
-    names: list[bytes]
+    blocks: list[tuple[bytes, int]]
+    """Name and size on disk."""
     error: OSError | None
 
 
@@ -89,7 +87,7 @@ class BlockFiles:
 
     def __init__(self, directory: str) -> None:
         self.root = os.path.join(directory, f"blocks-{FORMAT_VERSION}")
-        self._writer = secrets.token_hex(8)
+        self._temporary = f"tmp-{secrets.token_hex(8)}-"  # of this program; others with `tmp-` are leftovers
         self._numbers = itertools.count()
 
     def prepare(self) -> None:
@@ -107,7 +105,7 @@ class BlockFiles:
         header = encode_header(key, data)
         path = self.path(name)
         shelf = os.path.dirname(path)
-        temporary = os.path.join(shelf, f"tmp-{self._writer}-{next(self._numbers)}")
+        temporary = os.path.join(shelf, f"{self._temporary}{next(self._numbers)}")
         try:
             descriptor = os.open(temporary, _CREATE_FLAGS | os.O_WRONLY, 0o600)
         except FileNotFoundError:
@@ -139,7 +137,7 @@ class BlockFiles:
 
     def remove(self, names: Iterable[bytes]) -> Stuck:
         """Delete these blocks' files. One that has gone is no news to the cache; those that stay are returned."""
-        names_stuck: list[bytes] = []
+        stuck: list[tuple[bytes, int]] = []
         why: OSError | None = None
         for name in names:
             path = self.path(name)
@@ -150,9 +148,9 @@ class BlockFiles:
             except IsADirectoryError:
                 self.discard(path)
             except OSError as error:
-                names_stuck.append(name)
+                stuck.append((name, _size_of(path)))
                 why = error
-        return Stuck(names_stuck, why)
+        return Stuck(stuck, why)
 
     def ref(self, name: bytes) -> ObjectRef | None:
         """Whose block this is, as its header says; None where it cannot be read or says something else."""
@@ -177,39 +175,53 @@ class BlockFiles:
             for entry in entries:
                 if _SHELF.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
                     found.append(entry.name)
-                else:
+                elif not entry.name.startswith(self._temporary):
                     self.discard(entry.path)
-        return found
+        return sorted(found)
 
-    def listing(self, shelf: str) -> list[StoredBlock]:
-        """The blocks of one shelf, oldest first. Leftovers of writes and whatever is no block are removed.
+    def names(self, shelf: str) -> list[bytes]:
+        """Names of the blocks on one shelf, without a look at the files. Leftovers and whatever is no block go.
 
-        Names and sizes only: content is checked when it is read. Raises `OSError`.
+        Raises `OSError`.
         """
         found = []
         with os.scandir(f"{self.root}/{shelf}") as entries:
             for entry in entries:
-                try:
-                    about = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:  # found damaged by a reader, and deleted, since the listing was read
-                    continue
-                named = _NAME.fullmatch(entry.name) and entry.name.startswith(shelf, _DIGEST_HEX)
-                if named and stat.S_ISREG(about.st_mode) and about.st_size <= FILE_BYTES_MAX:
-                    size_bytes = _whole_pages(about.st_size)
-                    found.append(StoredBlock(about.st_mtime_ns, bytes.fromhex(entry.name), size_bytes))
-                else:
+                if _is_named(entry.name, shelf) and entry.is_file(follow_symlinks=False):
+                    found.append(bytes.fromhex(entry.name))
+                elif not entry.name.startswith(self._temporary):
                     self.discard(entry.path)
-        found.sort()
         return found
 
-    def free_bytes(self) -> int:
-        """What an ordinary user may still write to this file system. Raises `OSError`."""
+    def listing(self, names: Iterable[bytes]) -> bytes:
+        """What there is of these blocks as `STORED` records, oldest first. Names and sizes only: content is checked
+        when it is read. Raises `OSError`."""
+        found = []
+        for name in names:
+            path = self.path(name)
+            try:
+                about = os.lstat(path)
+            except FileNotFoundError:
+                continue
+            if stat.S_ISREG(about.st_mode) and about.st_size <= FILE_BYTES_MAX:
+                found.append(STORED.pack(max(0, about.st_mtime_ns), name, _whole_pages(about.st_size)))
+            else:
+                self.discard(path)
+        found.sort()
+        return b"".join(found)
+
+    def missing(self, names: Iterable[bytes]) -> list[bytes]:
+        """Those that have no file."""
+        return [name for name in names if not os.path.lexists(self.path(name))]
+
+    def free(self) -> Free:
+        """What an ordinary user may still use of this file system. Raises `OSError`."""
         about = os.statvfs(self.root)
-        return about.f_bavail * about.f_frsize
+        return Free(about.f_bavail * about.f_frsize, about.f_favail, about.f_files)
 
     def probe(self) -> None:
         """Write, read and delete a file as large as a block. Raises `OSError`."""
-        path = os.path.join(self.root, f"tmp-{self._writer}-probe")
+        path = os.path.join(self.root, f"{self._temporary}probe")
         content = os.urandom(PROBE_BYTES)
         try:
             with open(os.open(path, _CREATE_FLAGS | os.O_RDWR, 0o600), "r+b", buffering=0) as file:
@@ -220,6 +232,17 @@ class BlockFiles:
         finally:
             with suppress(OSError):
                 os.unlink(path)
+
+
+def _size_of(path: str) -> int:
+    try:
+        return _whole_pages(os.lstat(path).st_size)
+    except OSError:
+        return FILE_BYTES_MAX
+
+
+def _is_named(text: str, shelf: str) -> bool:
+    return _NAME.fullmatch(text) is not None and text.startswith(shelf, _DIGEST_HEX)
 
 
 def _read_verified(path: str, key: BlockKey) -> bytes:

@@ -1,7 +1,8 @@
 """What changes the disk tier's files: blocks are written behind the readers' backs, and evicted to make room.
 
-A block counts from before it is written until after it is deleted, and deletions come first: so the bound holds at
-every moment. While a block waits or is being written it is found in the queue.
+A block counts from before it is written until after it is deleted, deletions come first, and the journal knows of a
+block before its file is there: so the bound holds at every moment, also after a kill. While a block waits or is being
+written it is found in the queue.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rangecache.blocks.disk_files import disk_bytes
+from rangecache.blocks.disk_files import Stuck
 from rangecache.blocks.threads import wait_at_most
-from rangecache.blocks.write_queue import QueuedBlock, WriteQueue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,15 +22,15 @@ if TYPE_CHECKING:
     from rangecache.aio.clock import Clock
     from rangecache.aio.tasks import Background
     from rangecache.blocks.admission import Admission
+    from rangecache.blocks.disk_bounds import Bounds, Free
     from rangecache.blocks.disk_files import BlockFiles
     from rangecache.blocks.disk_health import DiskHealth
+    from rangecache.blocks.disk_index import DiskIndex
     from rangecache.blocks.threads import Threads
-    from rangecache.model import BlockKey
+    from rangecache.blocks.write_queue import QueuedBlock, WriteQueue
 
 logger = logging.getLogger(__name__)
 
-QUEUE_BYTES: Final = 64 * 1024 * 1024
-"""Blocks that wait to be written; more are dropped. About a tenth of a second of a good disk's work."""
 BATCH_BYTES: Final = 2 * 1024 * 1024
 """What one trip to a thread writes: the trip costs about as much as a block of 64 KiB."""
 WRITERS: Final = 2
@@ -44,37 +45,41 @@ class _Written(NamedTuple):
 
     names: set[bytes]
     """The blocks that are on disk now."""
+    stuck: list[tuple[bytes, int]]
+    """Evicted ones that could not be deleted, with their sizes."""
     error: OSError | None = None
-    """What ended the batch early."""
-    free_bytes: int | None = None
+    """What ended the batch early, or kept a file from being deleted."""
+    free: Free | None = None
 
 
 class DiskWriter:
-    """The queue, the tasks that empty it, and the bounds."""
+    """The tasks that empty the queue and keep the bounds."""
 
     def __init__(
         self,
         files: BlockFiles,
+        index: DiskIndex,
         policy: Admission[bytes],
+        queue: WriteQueue,
+        bounds: Bounds,
         health: DiskHealth,
         threads: Threads,
         background: Background,
-        limit_bytes: int,
-        min_free_bytes: int,
     ) -> None:
         self._files = files
+        self._index = index
         self._policy = policy
+        self._queue = queue
+        self._bounds = bounds
         self._health = health
         self._threads = threads
         self._background = background
-        self._limit_bytes = limit_bytes
-        self._min_free_bytes = min_free_bytes
-        self._ceiling_bytes = limit_bytes  # the limit, or less where the file system is nearly full
         self._writers: set[asyncio.Task[None]] = set()
+        self._batches: set[asyncio.Future[None]] = set()
         self._open = False
-        self.queue = WriteQueue(QUEUE_BYTES)
         self.evictions = 0
         self.dropped = 0
+        """Blocks that are not on disk as they could not be written, or not in time."""
 
     def open(self) -> None:
         """Begin to write: the index is complete. What has been queued until now goes first."""
@@ -85,12 +90,16 @@ class DiskWriter:
         """Take no further batch until `open`."""
         self._open = False
 
-    def queue_block(self, key: BlockKey, name: bytes, data: memoryview) -> None:
+    def queue_block(self, block: QueuedBlock) -> None:
         """Have a block written. A full queue drops it and counts."""
-        if not self.queue.offer(QueuedBlock(key, name, data)):
+        if not self._queue.offer(block):
             self.dropped += 1
             return
         self._start_writers()
+
+    def abandon(self) -> None:
+        """Give up what waits, and count it."""
+        self.dropped += self._queue.abandon()
 
     async def flush(self) -> None:
         """Wait until the queue is empty or the disk is no longer written."""
@@ -100,80 +109,122 @@ class DiskWriter:
     async def finish(self, timeout_s: float, clock: Clock) -> None:
         """Write what is queued, at most `timeout_s`, then drop the rest."""
         await wait_at_most(timeout_s, clock, self._writers)
-        self.dropped += self.queue.abandon()
+        self.abandon()
+
+    async def settle(self) -> None:
+        """Wait for the batches that are being written now, not for those that come after."""
+        if self._batches:
+            await asyncio.wait(set(self._batches))
+
+    async def remove(self, names: Sequence[bytes]) -> Stuck:
+        """Delete the files of blocks that have left the policy. Those that cannot be deleted are held again, since
+        they take room."""
+        if not names:
+            return Stuck([], None)
+        stuck = await self._threads.run(self._remove_files, names)
+        self._hold_again(stuck.blocks)
+        if stuck.error is not None:
+            self._health.write_failed(stuck.error)
+        return stuck
 
     async def make_room(self) -> None:
         """Measure the free space and evict down to the bounds. Raises `OSError`."""
-        self._set_ceiling(await self._threads.run(self._files.free_bytes))
-        await self._evict(self._ceiling_bytes)
+        self._measured(await self._threads.run(self._files.free))
+        await self._evict(self._bounds.bytes)
 
-    @property
-    def has_room(self) -> bool:
-        """Whether anything may be held at all, as far as was measured last."""
-        return self._ceiling_bytes > 0
-
-    def _set_ceiling(self, free_bytes: int) -> None:
-        spare_bytes = free_bytes - self._min_free_bytes
-        self._ceiling_bytes = max(0, min(self._limit_bytes, self._policy.held_bytes + spare_bytes))
-        if not self.has_room:
-            self._health.read_only(f"{free_bytes} bytes are free and min_free keeps {self._min_free_bytes} for others")
+    def _measured(self, free: Free) -> None:
+        self._bounds.measure(free, self._policy.held_bytes, len(self._policy))
+        if self._bounds.reason:
+            self._health.read_only(self._bounds.reason)
 
     async def _evict(self, limit_bytes: int) -> None:
-        evicted = self._policy.evict(limit_bytes)
-        if evicted:
-            self.evictions += len(evicted)
-            await self._threads.run(self._files.remove, evicted)
+        evicted = self._choose(limit_bytes)
+        self.evictions += len(evicted)
+        await self.remove(evicted)
+
+    def _choose(self, limit_bytes: int) -> list[bytes]:
+        """What has to go, by bytes and then by number."""
+        policy = self._policy
+        evicted = policy.evict(limit_bytes)
+        while len(policy) > self._bounds.blocks and policy.held_bytes:
+            evicted += policy.evict(policy.held_bytes - 1)
+        return evicted
 
     def _start_writers(self) -> None:
-        if self._open and self.queue.waiting and len(self._writers) < WRITERS:
+        if self._open and self._queue.waiting and len(self._writers) < WRITERS:
             writer = self._background.spawn(self._write_queued(), "writer of the disk cache")
             self._writers.add(writer)
             writer.add_done_callback(self._writers.discard)
 
     async def _write_queued(self) -> None:
-        while self._open and self._health.state == "rw" and (batch := self.queue.take(BATCH_BYTES)):
-            await self._write(batch)
+        while self._open and self._health.state == "rw" and (batch := self._queue.take(BATCH_BYTES)):
+            done = asyncio.get_running_loop().create_future()
+            self._batches.add(done)
+            try:
+                await self._write(batch)
+            finally:
+                self._batches.discard(done)
+                done.set_result(None)
 
     async def _write(self, batch: Sequence[QueuedBlock]) -> None:
         evicted: list[bytes] = []
         for block in batch:
-            self._policy.admit(block.name, disk_bytes(block.key, block.data.nbytes))
-            evicted += self._policy.evict(self._ceiling_bytes)
+            self._policy.admit(block.name, block.size_bytes)
+            evicted += self._choose(self._bounds.bytes)
         admitted = [block for block in batch if block.name in self._policy]
         self.evictions += len(evicted) - (len(batch) - len(admitted))
+        self._index.changed = True
         try:
             written = await self._threads.run(self._write_files, evicted, admitted)
         finally:
             for block in batch:
-                self.queue.done(block)
+                self._queue.done(block)
+        self._hold_again(written.stuck)
         for block in admitted:
             if block.name not in written.names:
+                self.dropped += 1
                 self._policy.remove(block.name)
-        # Evicted on behalf of the other writer while this one was writing: the file came after its deletion.
-        too_late = [name for name in written.names if name not in self._policy]
-        if too_late:
-            await self._threads.run(self._files.remove, too_late)
-        if written.free_bytes is not None:
-            self._set_ceiling(written.free_bytes)
+        # Evicted on behalf of the other writer, or forgotten, while this one was writing: the file came afterwards.
+        await self.remove([name for name in written.names if name not in self._policy])
+        if written.free is not None:
+            self._measured(written.free)
         if written.error is not None:
             self._health.write_failed(written.error)
             if written.error.errno in _FULL:
                 # Somebody else filled the disk, or it is out of inodes or quota: an eighth less lets writing go on.
                 await self._evict(self._policy.held_bytes * 7 // 8)
 
+    def _hold_again(self, stuck: Sequence[tuple[bytes, int]]) -> None:
+        for name, size_bytes in stuck:
+            if name not in self._policy:
+                self._policy.admit(name, size_bytes)
+
+    # --- on threads ---------------------------------------------------------------------------------------------
+
+    def _remove_files(self, names: Sequence[bytes]) -> Stuck:
+        stuck = self._files.remove(names)
+        still_there = {name for name, _ in stuck.blocks}
+        with suppress(OSError):  # after a restart it would be held without a file, until somebody looks for it
+            self._index.journal.append([name for name in names if name not in still_there], ())
+        return stuck
+
     def _write_files(self, evicted: Sequence[bytes], blocks: Sequence[QueuedBlock]) -> _Written:
-        """On a thread: delete, write, measure."""
+        """Delete, note, write, measure, in this order."""
         names: set[bytes] = set()
+        stuck, error = self._files.remove(evicted)
+        if error is not None:
+            return _Written(names, stuck, error)
         try:
-            self._files.remove(evicted)
+            coming = [(block.name, block.size_bytes) for block in blocks]
+            self._index.journal.append(evicted, coming)
             for block in blocks:
                 try:
                     self._files.write(block.name, block.key, block.data)
                     names.add(block.name)
-                except OSError as error:
-                    if error.errno not in _ONE_BLOCK_ONLY:
+                except OSError as failed:
+                    if failed.errno not in _ONE_BLOCK_ONLY:
                         raise
-                    logger.debug("a block could not be written: %s", error)
-            return _Written(names, free_bytes=self._files.free_bytes())
-        except OSError as error:
-            return _Written(names, error)
+                    logger.debug("a block could not be written: %s", failed)
+            return _Written(names, stuck, free=self._files.free())
+        except OSError as failed:
+            return _Written(names, stuck, failed)

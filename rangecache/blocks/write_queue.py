@@ -6,6 +6,8 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from rangecache.model import BlockKey
 
 
@@ -16,6 +18,8 @@ class QueuedBlock(NamedTuple):
     name: bytes
     """Its name on disk."""
     data: memoryview
+    size_bytes: int
+    """What it will take on disk."""
 
 
 class WriteQueue:
@@ -52,6 +56,20 @@ class WriteQueue:
             batch.append(self._waiting.popleft())
             taken_bytes += batch[-1].data.nbytes
         return batch
+
+    def withdraw(self, doomed: Callable[[QueuedBlock], bool]) -> list[QueuedBlock]:
+        """Give up those that still wait and are `doomed`; which ones."""
+        withdrawn = [block for block in self._waiting if doomed(block)]
+        if withdrawn:
+            names = {block.name for block in withdrawn}
+            self._waiting = deque(block for block in self._waiting if block.name not in names)
+        for block in withdrawn:
+            self.done(block)
+        return withdrawn
+
+    def __iter__(self) -> Iterator[QueuedBlock]:
+        """Those that still wait, in order."""
+        return iter(tuple(self._waiting))
 
     def done(self, block: QueuedBlock) -> None:
         """The block is on disk, or will never be."""

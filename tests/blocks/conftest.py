@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rangecache.blocks.disk import UPKEEP_INTERVAL_S, DiskTier
+from rangecache.blocks.disk import DiskTier
 from rangecache.blocks.disk_files import BlockFiles, block_name
+from rangecache.blocks.disk_folder import UPKEEP_INTERVAL_S
 from rangecache.model import BlockKey, ObjectRef
 from rangecache.testing.clock import ManualClock
 
@@ -58,10 +59,12 @@ async def open_tier(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Callabl
 
 
 async def upkeep(clock: ManualClock, times: int = 1) -> None:
-    """Let the tier's upkeep come round, and wait until it has finished."""
+    """Let the tier's upkeep come round, and wait until it has finished: all that slept sleep again."""
     for _ in range(times):
+        await clock.advance(0)  # tasks that have just been started go to sleep
+        sleepers = clock.sleepers
         await clock.advance(UPKEEP_INTERVAL_S)
-        await clock.wait_for_sleepers()
+        await clock.wait_for_sleepers(sleepers)
 
 
 async def keep(tier: DiskTier, *keys: BlockKey) -> None:

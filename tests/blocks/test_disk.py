@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import stat
 import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING
 
-from rangecache.blocks import disk_writer
+from rangecache.blocks import disk, disk_writer
 from rangecache.blocks.disk import CLOSE_TIMEOUT_S, DiskTier
+from rangecache.blocks.disk_bounds import Free
 from rangecache.blocks.disk_files import BlockFiles
 from tests.blocks.conftest import BLOCK_BYTES, FILE_BYTES, block_key, content, keep, path_of, upkeep
 
@@ -91,12 +93,23 @@ async def test_the_limit_holds_in_bytes_on_disk_and_the_least_recent_goes_first(
     assert tier.stats().evictions == 2
 
 
-async def test_order_of_age_survives_a_restart(open_tier: OpenTier) -> None:
+async def test_order_of_departure_survives_a_restart(open_tier: OpenTier) -> None:
+    first = await open_tier()
+    await keep(first, *(block_key(index) for index in range(4)))
+    await first.get(block_key(0))
+    await first.aclose()
+    second = await open_tier(limit_bytes=4 * FILE_BYTES)
+    await keep(second, block_key(4))
+    assert [second.contains(block_key(index)) for index in range(5)] == [True, False, True, True, True]
+
+
+async def test_without_an_index_the_order_is_that_of_the_files_age(open_tier: OpenTier, tmp_path: Path) -> None:
     first = await open_tier()
     for index in range(4):
         await keep(first, block_key(index))
         os.utime(path_of(first, block_key(index)), (0, 1000 - index))
     await first.aclose()
+    shutil.rmtree(tmp_path / "cache" / "index-1")
     second = await open_tier(limit_bytes=4 * FILE_BYTES)
     await keep(second, block_key(4))
     assert [second.contains(block_key(index)) for index in range(5)] == [True, True, True, False, True]
@@ -123,7 +136,7 @@ async def test_free_space_is_left_to_others(
     open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
 ) -> None:
     free = [100 * FILE_BYTES]
-    monkeypatch.setattr(BlockFiles, "free_bytes", lambda _self: free[0])
+    monkeypatch.setattr(BlockFiles, "free", lambda _self: Free(free[0], 0, 0))
     tier = await open_tier(min_free_bytes=90 * FILE_BYTES)
     await keep(tier, *(block_key(index) for index in range(10)))
     assert tier.stats().blocks == 10
@@ -144,7 +157,7 @@ async def test_free_space_is_left_to_others(
 async def test_a_full_queue_drops_and_counts_and_never_waits(
     open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(disk_writer, "QUEUE_BYTES", 3 * BLOCK_BYTES)
+    monkeypatch.setattr(disk, "QUEUE_BYTES", 3 * BLOCK_BYTES)
     gate = threading.Event()
     write = BlockFiles.write
 
@@ -194,6 +207,7 @@ async def test_blocks_are_served_by_path_while_the_directory_is_still_being_list
     first = await open_tier()
     await keep(first, block_key(0))
     await first.aclose()
+    shutil.rmtree(tmp_path / "cache" / "index-1")
     gate = threading.Event()
     shelves = BlockFiles.shelves
 
@@ -369,9 +383,9 @@ async def test_closing_does_not_wait_for_ever_for_a_disk_that_hangs_and_keeps_th
         tier.keep(block_key(index), content(block_key(index)))
     await gate.wait_for_arrivals(disk_writer.WRITERS)
     closing = asyncio.ensure_future(tier.aclose())
-    await clock.wait_for_sleepers(2)  # the upkeep, and closing itself
-    await clock.advance(CLOSE_TIMEOUT_S)
-    await clock.advance(CLOSE_TIMEOUT_S)
+    await clock.wait_for_sleepers(3)  # the upkeep, the watch over reads, and closing itself
+    while not closing.done():
+        await clock.advance(CLOSE_TIMEOUT_S)
     await closing
     assert tier.owned
     assert tier.stats().writes_dropped == 5 - disk_writer.WRITERS
@@ -393,7 +407,7 @@ async def test_what_is_queued_is_given_up_when_the_disk_is_no_longer_written(
     assert tier.peek(block_key(4)) == content(block_key(4))
     await upkeep(clock)
     assert tier.peek(block_key(4)) is None
-    assert tier._writer.queue.held_bytes == 0
+    assert tier._queue.held_bytes == 0
 
 
 async def test_its_repr_tells_its_state(open_tier: OpenTier, tmp_path: Path) -> None:

@@ -16,11 +16,10 @@ from rangecache.blocks.disk_files import BlockFiles
 from tests.blocks.conftest import BLOCK_BYTES, block_key, content, keep, path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
 
     from rangecache.blocks.disk import DiskTier
-    from rangecache.blocks.disk_files import StoredBlock
 
     OpenTier = Callable[..., Awaitable[DiskTier]]
 
@@ -208,18 +207,19 @@ async def test_no_flipped_bit_of_a_file_is_ever_served(open_tier: OpenTier) -> N
 
 
 async def test_a_block_found_damaged_while_the_directory_is_listed_is_written_anew(
-    open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch
+    open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     tier = await open_tier()
     await keep(tier, KEY)
     path = path_of(tier, KEY)
     await tier.aclose()
     empty(path)
+    shutil.rmtree(tmp_path / "cache" / "index-1")
     listed, go_on = threading.Event(), threading.Event()
-    list_shelf = BlockFiles.listing
+    list_files = BlockFiles.listing
 
-    def list_and_wait(files: BlockFiles, shelf: str) -> list[StoredBlock]:
-        found = list_shelf(files, shelf)
+    def list_and_wait(files: BlockFiles, names: Iterable[bytes]) -> bytes:
+        found = list_files(files, names)
         listed.set()
         assert go_on.wait(10)
         return found

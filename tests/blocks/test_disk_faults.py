@@ -83,18 +83,21 @@ async def test_a_full_disk_is_given_an_eighth_back(
     assert not path_of(tier, block_key(0)).exists()
 
 
-async def test_a_directory_that_cannot_be_listed_is_off_until_it_can(
-    open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
+@pytest.mark.parametrize(("indexed", "state"), [(True, "ro"), (False, "off")])
+async def test_a_directory_that_cannot_be_listed_is_not_written_until_it_can(
+    open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch, clock: ManualClock, tmp_path: Path, indexed: bool, state: str
 ) -> None:
     first = await open_tier()
     await keep(first, block_key(0))
     await first.aclose()
+    if not indexed:
+        shutil.rmtree(tmp_path / "cache" / "index-1")
     with monkeypatch.context() as patch:
         FailingCalls(patch, "scandir", errno.EIO)
         tier = await open_tier()
-        assert tier.stats().state == "off"
+        assert tier.stats().state == state
         assert "cannot be listed" in tier.state_reason
-        assert await tier.get(block_key(0)) is None
+        assert await tier.get(block_key(0)) == (content(block_key(0)) if indexed else None)
     await upkeep(clock, times=6)
     await tier.flush()
     assert (tier.stats().state, tier.stats().blocks) == ("rw", 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rangecache.blocks.disk_files import BlockFiles, block_name
+from rangecache.blocks.disk_files import STORED, BlockFiles, block_name
 from rangecache.model import ObjectRef, identity_digest
 from tests.blocks.conftest import FILE_BYTES, block_key, content
 
@@ -34,9 +34,9 @@ def test_a_listing_is_in_order_of_age_with_whole_pages(files: BlockFiles) -> Non
     for age, name in enumerate(names):
         (shelf / name).write_bytes(bytes(4097))
         os.utime(shelf / name, (0, 10_000 - age))
-    listed = files.listing("7f")
-    assert [block.name.hex() for block in listed] == names[::-1]
-    assert {block.size_bytes for block in listed} == {FILE_BYTES}
+    listed = list(STORED.iter_unpack(files.listing(files.names("7f"))))
+    assert [name.hex() for _, name, _ in listed] == names[::-1]
+    assert {size_bytes for _, _, size_bytes in listed} == {FILE_BYTES}
 
 
 def test_the_names_of_an_objects_blocks_begin_alike_and_differ() -> None:

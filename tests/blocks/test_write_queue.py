@@ -6,7 +6,7 @@ from tests.blocks.conftest import block_key, content
 
 def queued(index: int, length: int = 100) -> QueuedBlock:
     key = block_key(index)
-    return QueuedBlock(key, b"%d" % index, content(key, length))
+    return QueuedBlock(key, b"%d" % index, content(key, length), 4096)
 
 
 def test_blocks_leave_in_the_order_in_which_they_came() -> None:

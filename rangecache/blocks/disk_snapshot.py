@@ -1,0 +1,113 @@
+"""The disk tier's index as a file: names, sizes and ranks in the order of departure.
+
+    magic 8 · version 2 · number of the first journal after it 8          little-endian
+    records as in the journal, the first to go first
+    count 8 · blake3 of everything before, 32
+
+A hint and nothing more: a block that it names is served only if its own file proves it. One that is cut, damaged or of
+another format is worth nothing, and the directory is listed instead. Blocking file work, without state.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+from blake3 import blake3
+
+from rangecache.blocks.disk_journal import RECORD
+
+INDEX_VERSION: Final = 1
+"""Part of the folder's name too. It covers the journal's format."""
+_MAGIC: Final = b"rc-index"
+_HEADER: Final = struct.Struct("<8sHQ")
+_TRAILER: Final = struct.Struct("<Q32s")
+_COUNT: Final = struct.Struct("<Q")
+
+
+class SnapshotError(ValueError):
+    """The file is not a whole snapshot of this format."""
+
+
+class Snapshot(NamedTuple):
+    """A snapshot as it was read."""
+
+    journal: int
+    """Journals from this number on tell what came after."""
+    records: memoryview
+    """To be unpacked with `RECORD`."""
+
+
+def read_snapshot(path: str) -> Snapshot:
+    """The snapshot. Raises `SnapshotError`, or `OSError` (`FileNotFoundError` where there is none)."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise SnapshotError("there is no regular file") from error
+        raise
+    about = os.fstat(descriptor)
+    if not stat.S_ISREG(about.st_mode) or about.st_size < _HEADER.size + _TRAILER.size:
+        os.close(descriptor)
+        raise SnapshotError("it is no regular file, or too short")
+    with open(descriptor, "rb") as file:
+        header = file.read(_HEADER.size)
+        magic, version, journal = _HEADER.unpack(header)
+        if magic != _MAGIC or version != INDEX_VERSION:
+            raise SnapshotError("it is of another format")
+        file.seek(-_TRAILER.size, os.SEEK_END)
+        count, digest = _TRAILER.unpack(file.read(_TRAILER.size))
+        length = count * RECORD.size
+        if about.st_size != _HEADER.size + length + _TRAILER.size:
+            raise SnapshotError("it is cut")
+        file.seek(_HEADER.size)
+        records = file.read(length)
+    if blake3(header).update(records).update(_COUNT.pack(count)).digest() != digest:
+        raise SnapshotError("it is damaged")
+    return Snapshot(journal, memoryview(records))
+
+
+class SnapshotWriter:
+    """Writes one snapshot: construct, `add` …, then `finish` or `abort`. All raise `OSError`, but `abort`."""
+
+    def __init__(self, path: str, journal: int) -> None:
+        self._path = path
+        self._temporary = f"{path}.tmp"
+        with suppress(FileNotFoundError):
+            os.unlink(self._temporary)
+        self._file = open(self._temporary, "xb", buffering=0, opener=_private)  # noqa: SIM115 - closed by finish, abort
+        self._digest = blake3()
+        self._count = 0
+        self._write(_HEADER.pack(_MAGIC, INDEX_VERSION, journal))
+
+    def add(self, records: bytes) -> None:
+        """Append records."""
+        self._count += len(records) // RECORD.size
+        self._write(records)
+
+    def finish(self) -> None:
+        """Put the whole in the place of the snapshot before it."""
+        self._write(_COUNT.pack(self._count))
+        self._write(self._digest.digest())
+        self._file.close()
+        os.rename(self._temporary, self._path)
+
+    def abort(self) -> None:
+        """Leave the snapshot before it where it is."""
+        with suppress(OSError):
+            self._file.close()
+        with suppress(OSError):
+            os.unlink(self._temporary)
+
+    def _write(self, data: bytes) -> None:
+        self._digest.update(data)
+        if self._file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._temporary)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
