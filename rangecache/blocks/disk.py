@@ -242,7 +242,9 @@ class DiskTier:
         self._closing = True
         await self._writer.finish(CLOSE_TIMEOUT_S, self._clock)
         await self._background.aclose()
-        await wait_at_most(CLOSE_TIMEOUT_S, self._clock, [asyncio.ensure_future(self._folder.save_last())])
+        saving = asyncio.ensure_future(self._folder.save_last())
+        await wait_at_most(CLOSE_TIMEOUT_S, self._clock, [saving])
+        saving.cancel()
         if await self._threads.aclose(CLOSE_TIMEOUT_S, self._clock):
             self._folder.release()
         # Else a thread hangs and may still write: the directory stays ours until the process ends.

@@ -231,8 +231,9 @@ class DiskIndex:
         """Write a snapshot. Blocks may come and go meanwhile: the journal after it tells. Raises `OSError`."""
         self.changed = False
         number = await self._threads.run(self.journal.rotate)
-        writer = await self._threads.run(SnapshotWriter, self._snapshot, number)
+        writer = SnapshotWriter(self._snapshot, number)
         try:
+            await self._threads.run(writer.begin)
             records = bytearray()
             for step in steps(self._policy.standing(), STEP):
                 since_s = self._clock.monotonic()

@@ -14,6 +14,7 @@ import errno
 import os
 import stat
 import struct
+import threading
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -72,42 +73,56 @@ def read_snapshot(path: str) -> Snapshot:
 
 
 class SnapshotWriter:
-    """Writes one snapshot: construct, `add` …, then `finish` or `abort`. All raise `OSError`, but `abort`."""
+    """Writes one snapshot: `begin`, `add` …, then `finish`, or `abort` at any time. All but `abort` raise `OSError`."""
 
     def __init__(self, path: str, journal: int) -> None:
         self._path = path
         self._temporary = f"{path}.tmp"
-        with suppress(FileNotFoundError):
-            os.unlink(self._temporary)
-        self._file = open(self._temporary, "xb", buffering=0, opener=_private)  # noqa: SIM115 - closed by finish, abort
+        self._journal = journal
+        self._lock = threading.Lock()  # who gives up need not know what is still being done
+        self._descriptor: int | None = None
+        self._aborted = False
         self._digest = blake3()
         self._count = 0
-        self._write(_HEADER.pack(_MAGIC, INDEX_VERSION, journal))
+
+    def begin(self) -> None:
+        """Open a new file beside the snapshot."""
+        with self._lock:
+            with suppress(FileNotFoundError):
+                os.unlink(self._temporary)
+            if not self._aborted:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                self._descriptor = os.open(self._temporary, flags, 0o600)
+                self._write(_HEADER.pack(_MAGIC, INDEX_VERSION, self._journal))
 
     def add(self, records: bytes) -> None:
         """Append records."""
-        self._count += len(records) // RECORD.size
-        self._write(records)
+        with self._lock:
+            self._count += len(records) // RECORD.size
+            self._write(records)
 
     def finish(self) -> None:
         """Put the whole in the place of the snapshot before it."""
-        self._write(_COUNT.pack(self._count))
-        self._write(self._digest.digest())
-        self._file.close()
-        os.rename(self._temporary, self._path)
+        with self._lock:
+            self._write(_COUNT.pack(self._count))
+            self._write(self._digest.digest())
+            if self._close():
+                os.rename(self._temporary, self._path)
 
     def abort(self) -> None:
         """Leave the snapshot before it where it is."""
-        with suppress(OSError):
-            self._file.close()
-        with suppress(OSError):
-            os.unlink(self._temporary)
+        with self._lock, suppress(OSError):
+            self._aborted = True
+            if self._close():
+                os.unlink(self._temporary)
 
     def _write(self, data: bytes) -> None:
         self._digest.update(data)
-        if self._file.write(data) != len(data):
+        if self._descriptor is not None and os.write(self._descriptor, data) != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._temporary)
 
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    def _close(self) -> bool:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+        return descriptor is not None

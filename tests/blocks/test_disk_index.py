@@ -258,12 +258,15 @@ async def test_what_is_no_snapshot_of_ours_is_passed_over(open_tier: OpenTier, t
 def test_a_snapshot_that_is_not_finished_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "snapshot"
     writer = SnapshotWriter(str(path), 3)
+    writer.begin()
     writer.add(struct.pack("<32sIB", b"n" * 32, 4096, 7))
     with pytest.raises(FileNotFoundError):
         read_snapshot(str(path))
     writer.finish()
     assert read_snapshot(str(path)).journal == 3
-    SnapshotWriter(str(path), 4).abort()
+    given_up = SnapshotWriter(str(path), 4)
+    given_up.begin()
+    given_up.abort()
     assert read_snapshot(str(path)).journal == 3
     assert [each.name for each in tmp_path.iterdir()] == ["snapshot"]
 
@@ -382,6 +385,7 @@ def test_the_bytes_of_a_snapshot_stay_as_they_are(tmp_path: Path) -> None:
     """A change of format must change INDEX_VERSION, and then this test."""
     path = tmp_path / "snapshot"
     writer = SnapshotWriter(str(path), 3)
+    writer.begin()
     writer.add(struct.pack("<32sIB", b"n" * 32, 4096, 7))
     writer.finish()
     assert path.read_bytes().hex() == (
