@@ -15,7 +15,7 @@ from rangecache.server.accounts import NO_CACHE
 from rangecache.server.multipart import BodyMismatch, Framer
 from rangecache.server.problems import ProtocolError
 from rangecache.server.response import CLOSE, KEEP, KEEP_OLD
-from rangecache.server.sending import JOIN_BYTES
+from rangecache.server.sending import JOIN_BYTES, whole_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,10 +79,10 @@ class Exchange:
         body, ranges = reply.body, reply.ranges
         if reply.status == 206 and len(ranges) == 1 and isinstance(body, (list, tuple)):
             length = ranges[0].end - ranges[0].start
-            if length <= JOIN_BYTES and length <= self._port.budget.piece_bytes:
+            if length <= JOIN_BYTES and length <= self._port.budget.share_bytes:
                 self._send_small(reply, length, body)
                 return True
-        if isinstance(body, AsyncGenerator) or sum(map(len, body)) > self._port.budget.piece_bytes:
+        if isinstance(body, AsyncGenerator) or sum(map(len, body)) > self._outbox.piece_bytes:
             return False
         head, framer = self._print(reply)
         if framer is None:
@@ -114,11 +114,17 @@ class Exchange:
         port.accounts.answered(self._parser.method, self.ref, 206, reply.cache.outcome, duration_s, duration_s, length)
 
     async def send(self, reply: Reply) -> None:
-        """Send an answer piece by piece, as fast as it arrives and the client takes it."""
+        """Send an answer piece by piece, as fast as it arrives and the client takes it.
+
+        What is resident is kept, and counted, until it has been sent; of everything else no more is taken from the
+        reader than the client can be sent at once.
+        """
         if reply.status in {412, 416}:
             self._send_refusal(reply)
             return
         body, sent, first_byte_s = reply.body, 0, None
+        kept_bytes = 0 if isinstance(body, AsyncGenerator) else whole_bytes(body)
+        self._port.budget.charge(kept_bytes)
         try:
             head, framer = self._print(reply)
             first_byte_s = self._port.now() - self.started_s
@@ -126,9 +132,8 @@ class Exchange:
             if framer is None:
                 pass
             elif isinstance(body, AsyncGenerator):
-                async for piece in body:
-                    await self._outbox.send(framer.frame(piece))
-                    sent += len(piece)
+                while (taken := await self._pass_on(body, framer)) is not None:
+                    sent += taken
                 await self._outbox.send((framer.end(),))
             else:
                 await self._outbox.send(framer.parts(body))
@@ -144,8 +149,19 @@ class Exchange:
         else:
             self._end(reply, sent, first_byte_s)
         finally:
+            self._port.budget.charge(-kept_bytes)
             if isinstance(body, AsyncGenerator):
                 await body.aclose()
+
+    async def _pass_on(self, body: AsyncGenerator[memoryview, int | None], framer: Framer) -> int | None:
+        """Send the next piece; how long it was, None at the end. Nothing is kept of it when this returns."""
+        await self._outbox.ready()
+        try:
+            piece = await body.asend(self._outbox.piece_bytes)
+        except StopAsyncIteration:
+            return None
+        await self._outbox.send(framer.frame(piece))
+        return len(piece)
 
     def _print(self, reply: Reply) -> tuple[bytes, Framer | None]:
         """The head, and the framer of the body if there is one."""

@@ -68,6 +68,11 @@ class HeadBuffer:
         """Bytes that have not been taken."""
         return len(self._data) - self._at
 
+    @property
+    def held_bytes(self) -> int:
+        """What is kept in memory: with what has not been taken, what came before it in one piece."""
+        return len(self._data)
+
     def completes(self, data: bytes) -> bool:
         """Whether nothing is here and `data` is exactly one head: the usual case, which needs no buffer."""
         if self._data or self._empty_lines or not data.endswith(_END):
@@ -95,6 +100,8 @@ class HeadBuffer:
             return None
         self._at = end + 4
         self._empty_lines = 0
+        if self._at == len(data):
+            self.clear()
         return data[at : end + 4]
 
     def clear(self) -> None:

@@ -7,14 +7,17 @@ import resource
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from rangecache.server.sending import bound_kernel_buffers
 from rangecache.server.wire import REFUSED_MAX, Connection
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Sequence
 
     from rangecache.server.port import DataPort
 
 SWEEP_S: Final = 1.0
+SWEEP_BATCH: Final = 128  # connections that are looked at without a pause: a quarter of a millisecond
 BACKLOG: Final = 1024  # connections that the kernel holds for us; GDAL opens hundreds at once
 FILES_RESERVED: Final = 256  # descriptors kept for the cache's files, origins and the admin port
 
@@ -44,6 +47,8 @@ class Listener:
         self._port = port
         self._servers: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._unseen: list[Connection] = []
+        self._pause_s = SWEEP_S
 
     async def start(self, host: str, port: int) -> list[tuple[str, int]]:
         """Listen on a TCP address; port 0 takes a free one. Returns the addresses. Raises `OSError`."""
@@ -65,8 +70,7 @@ class Listener:
     def sweep(self, now_s: float) -> None:
         """Let every connection compare its limits with the time, by the port's clock."""
         self._port.printer.tick()
-        for connection in list(self._port.connections):
-            connection.sweep(now_s)
+        self._look_at(list(self._port.connections), now_s)
 
     async def drain(self) -> None:
         """Stop accepting, close idle connections, let the answers under way end and leave the buffers, for at most
@@ -90,12 +94,25 @@ class Listener:
 
     def _started(self, server: asyncio.Server) -> None:
         self._servers.append(server)
+        bound_kernel_buffers(server.sockets)
         if self._timer is None:
             self._tick()
 
     def _tick(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(SWEEP_S, self._tick)
-        self.sweep(self._port.clock.monotonic())
+        """Look at a part of the connections, and so at all of them once in `SWEEP_S`: ten thousand in one go would let
+        every answer of that moment wait."""
+        if not self._unseen:
+            self._port.printer.tick()
+            self._unseen = list(self._port.connections)
+            self._pause_s = SWEEP_S / max(1, -(-len(self._unseen) // SWEEP_BATCH))
+        self._timer = asyncio.get_running_loop().call_later(self._pause_s, self._tick)
+        batch, self._unseen = self._unseen[:SWEEP_BATCH], self._unseen[SWEEP_BATCH:]
+        self._look_at(batch, self._port.clock.monotonic())
+
+    @staticmethod
+    def _look_at(connections: Sequence[Connection], now_s: float) -> None:
+        for connection in connections:
+            connection.sweep(now_s)
 
     async def _wait_until_empty(self, grace_s: float) -> None:
         self._port.empty.clear()

@@ -11,6 +11,7 @@ from rangecache.aio.tasks import Background
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rangecache.aio.allowance import Allowance
     from rangecache.aio.clock import Clock
     from rangecache.read.messages import ReadRequest, Reply
     from rangecache.server.accounts import Accounts
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 class Reader(Protocol):
     """What stands behind the data port."""
 
-    def try_open(self, request: ReadRequest) -> Reply | None:
-        """The answer if it can be given now, without waiting; else None. Raises `RangecacheError`."""
+    def try_open(self, request: ReadRequest, most_bytes: int) -> Reply | None:
+        """The answer if it can be given now, without waiting, and its body is at most so long; else None. Raises
+        `RangecacheError`."""
         ...
 
     async def open(self, request: ReadRequest) -> Reply:
@@ -55,6 +57,9 @@ class DataPort:
     printer: HeadPrinter
     accounts: Accounts
     budget: SendBudget
+    """For what waits until slow clients take it."""
+    heads: Allowance
+    """For what clients have sent that is not answered yet."""
     clock: Clock
     now: Callable[[], float] = field(init=False)
     """`clock.monotonic`, which is called twice a request."""

@@ -9,18 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import socket
 import struct
 import sys
 import termios
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
+
+from rangecache.aio.allowance import Allowance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 JOIN_BYTES: Final = 65536  # up to here one copy is cheaper than a scattered write
-PIECE_BYTES: Final = 1 << 20  # handed to the transport at once while the budget lasts
+SCATTERED_BYTES: Final = 16384  # and where parts are shorter than this on average, which would pin a block each
+VIEWS_BYTES: Final = 1 << 23  # resident bytes that one answer may keep, while the budget lasts
+PIECE_BYTES: Final = 1 << 20  # handed to the transport at once, while the budget lasts
+UNPROVEN_BYTES: Final = 65536  # both, for a client who has not yet shown that he reads what does not fit the kernel
 SMALL_PIECE_BYTES: Final = 16384  # what a connection may always have waiting
 FAIR_BYTES: Final = 1 << 22  # sent without a pause before other connections get a turn
+UNPROVEN_KERNEL_BYTES: Final = 131072  # unsent in the kernel for such a client
+KERNEL_BYTES: Final = 1 << 20  # and for one who reads; with less, sending 1 MiB takes several turns
+
+_NOT_SENT_LOW_WATER: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 25)  # 25 is Linux's number
 
 # CPython issue 127655: these versions' own writelines does not call pause_writing.
 _WRITELINES_PAUSES: Final = not (
@@ -28,28 +39,17 @@ _WRITELINES_PAUSES: Final = not (
 )
 
 
-class SendBudget:
-    """Bytes that wait in the buffers of all connections together.
+class SendBudget(Allowance):
+    """What all connections together keep in memory because their clients are slow: bytes that wait in transports, and
+    the blocks whose views are being sent.
 
-    Nobody ever waits for somebody else's bytes to leave: that would let clients that do not read stop those that do.
-    When the budget is short, pieces become small instead. So at most `limit_bytes` plus `SMALL_PIECE_BYTES` for each
-    connection are waiting.
+    A block that is only partly sent counts as a whole: it is in memory as a whole, whatever the tiers evict meanwhile.
     """
 
-    __slots__ = ("_limit_bytes", "piece_bytes", "used_bytes")
+    __slots__ = ()
 
     def __init__(self, limit_bytes: int) -> None:
-        self._limit_bytes = limit_bytes
-        self.used_bytes = 0
-        self.piece_bytes = SMALL_PIECE_BYTES
-        """How much a connection with an empty buffer may write now."""
-        self.charge(0)
-
-    def charge(self, change_bytes: int) -> None:
-        """So many bytes more are waiting, or fewer."""
-        self.used_bytes += change_bytes
-        free_bytes = self._limit_bytes - self.used_bytes
-        self.piece_bytes = max(SMALL_PIECE_BYTES, min(PIECE_BYTES, free_bytes))
+        super().__init__(limit_bytes, least_bytes=SMALL_PIECE_BYTES, most_bytes=VIEWS_BYTES)
 
 
 class Outbox:
@@ -58,40 +58,60 @@ class Outbox:
     __slots__ = (
         "_budget",
         "_drained",
+        "_held_bytes",
         "_seen",
         "_since_s",
         "_transport",
         "_unbroken_bytes",
-        "_waiting_bytes",
+        "most_bytes",
         "paused",
     )
 
     def __init__(self, transport: asyncio.Transport, budget: SendBudget) -> None:
         self._transport = transport
         self._budget = budget
-        self._waiting_bytes = 0
+        self._held_bytes = 0
         self._drained: asyncio.Future[None] | None = None
         self._seen = (0, 0)
         self._since_s = 0.0
         self._unbroken_bytes = 0
+        self.most_bytes = UNPROVEN_BYTES
+        """How much may be sent at once, while the budget lasts."""
         self.paused = False
         """Bytes are waiting: nothing more may be written."""
         transport.set_write_buffer_limits(high=0)
 
+    @property
+    def share_bytes(self) -> int:
+        """How long an answer of resident bytes may be now, which is kept as a whole until it has been sent."""
+        return min(self.most_bytes, self._budget.share_bytes)
+
+    @property
+    def piece_bytes(self) -> int:
+        """How much may be handed to the transport now, if nothing waits there."""
+        return min(self.most_bytes, self._budget.share_bytes, PIECE_BYTES)
+
     def write(self, data: bytes) -> None:
-        """Send bytes that are in one piece; at most the budget's `piece_bytes`, and not while paused."""
+        """Send bytes that are in one piece; at most `piece_bytes`, and not while paused."""
         self._transport.write(data)
         if self.paused:
-            self._recount()
+            self._hold(len(data))
 
     def write_parts(self, parts: Sequence[bytes | memoryview], length: int) -> None:
         """Send `length` bytes that lie in several pieces; the same bounds."""
-        if length <= JOIN_BYTES or not _WRITELINES_PAUSES:
+        if length <= max(JOIN_BYTES, SCATTERED_BYTES * len(parts)) or not _WRITELINES_PAUSES:
             self._transport.write(b"".join(parts))
+            if self.paused:
+                self._hold(length)
         else:
             self._transport.writelines(parts)
-        if self.paused:
-            self._recount()
+            if self.paused:
+                self._hold(whole_bytes(parts))
+
+    async def ready(self) -> None:
+        """Wait until something may be written. Whoever waits here, and not in `send`, need not have it yet."""
+        if self.paused or self._unbroken_bytes >= FAIR_BYTES:
+            await self._turn()
 
     async def send(self, parts: Iterable[bytes | memoryview]) -> None:
         """Send any number of bytes in pieces that the budget allows, each when the one before has left.
@@ -106,11 +126,12 @@ class Outbox:
             while at < len(part):
                 if not batch and (self.paused or self._unbroken_bytes >= FAIR_BYTES):
                     await self._turn()
-                taken = memoryview(part)[at : at + self._budget.piece_bytes - size]
+                most_bytes = self.piece_bytes
+                taken = memoryview(part)[at : at + max(0, most_bytes - size)]
                 batch.append(taken)
                 at += len(taken)
                 size += len(taken)
-                if size >= self._budget.piece_bytes:
+                if size >= most_bytes:
                     self.write_parts(batch, size)
                     self._unbroken_bytes += size
                     batch, size = [], 0
@@ -134,14 +155,23 @@ class Outbox:
     def resume(self) -> None:
         """The transport's `resume_writing`."""
         self.paused = False
-        self._recount()
+        self._hold(0)
+        if self.most_bytes == UNPROVEN_BYTES and self._budget.share_bytes > SMALL_PIECE_BYTES:
+            self._trust()
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
     def lost(self) -> None:
         """The connection is gone, and with it what was waiting."""
-        self._budget.charge(-self._waiting_bytes)
-        self._waiting_bytes = 0
+        self._hold(0)
+
+    def cut(self) -> None:
+        """Abort the connection, and with it what waits in the kernel: it would be kept for minutes for a client that
+        does not read, although nobody here knows of it any more."""
+        connected = self._transport.get_extra_info("socket")
+        with suppress(AttributeError, OSError):  # not a socket, or gone
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
 
     def stuck_s(self, now_s: float) -> float:
         """Seconds for which the client has taken no byte although some are waiting, as far as calls with ascending
@@ -154,10 +184,16 @@ class Outbox:
             self._seen, self._since_s = seen, now_s
         return now_s - self._since_s
 
-    def _recount(self) -> None:
-        waiting = self._transport.get_write_buffer_size()
-        self._budget.charge(waiting - self._waiting_bytes)
-        self._waiting_bytes = waiting
+    def _hold(self, held_bytes: int) -> None:
+        self._budget.charge(held_bytes - self._held_bytes)
+        self._held_bytes = held_bytes
+
+    def _trust(self) -> None:
+        """The client has taken everything that once waited: he reads. From now on more may be on its way to him."""
+        self.most_bytes = VIEWS_BYTES
+        connected = self._transport.get_extra_info("socket")
+        with suppress(AttributeError, OSError):  # not TCP, or gone
+            connected.setsockopt(socket.IPPROTO_TCP, _NOT_SENT_LOW_WATER, KERNEL_BYTES)
 
     def _kernel_bytes(self) -> int:
         """Bytes in the kernel's send queue. They count as progress: a slow client may take a minute to free so much of
@@ -167,3 +203,17 @@ class Outbox:
             return int(struct.unpack("i", fcntl.ioctl(connected.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0])
         except (AttributeError, OSError):
             return 0  # not a socket, or not on this platform: the transport's own buffer has to do
+
+
+def bound_kernel_buffers(listening: Iterable[socket.socket]) -> None:
+    """Let the kernel keep no more than `UNPROVEN_KERNEL_BYTES` unsent for each connection that is accepted here, until
+    its client has shown that he reads. Left alone it keeps up to 4 MiB (`tcp_wmem`) of each: a few hundred clients that
+    do not read take all that it has for all connections of the machine (`tcp_mem`)."""
+    for each in listening:
+        with suppress(OSError):  # not TCP
+            each.setsockopt(socket.IPPROTO_TCP, _NOT_SENT_LOW_WATER, UNPROVEN_KERNEL_BYTES)
+
+
+def whole_bytes(parts: Iterable[bytes | memoryview]) -> int:
+    """What is kept in memory by keeping these: a view keeps all of what it is a view of."""
+    return sum(memoryview(part.obj).nbytes if isinstance(part, memoryview) else len(part) for part in parts)

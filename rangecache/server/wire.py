@@ -11,6 +11,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final, cast
 
+from rangecache.aio.allowance import Allowance
 from rangecache.errors import Overloaded, RangecacheError
 from rangecache.model import ObjectRef
 from rangecache.server import problems
@@ -25,11 +26,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PENDING_BYTES: Final = 65536  # unanswered bytes after which a connection is not read; more than a head may have
+HEADS_BYTES: Final = 1 << 24  # unanswered bytes of all connections together
+PENDING_BYTES: Final = 65536  # of one, after which it is not read; more than a head may have
+LEAST_PENDING_BYTES: Final = 2048  # what each may have however many there are: heads are shorter than that
 BATCH_REQUESTS: Final = 64  # answered in one turn of the event loop before other connections get theirs
 REFUSED_MAX: Final = 64  # connections beyond the limit that are told so; further ones are cut
 LINGER_S: Final = 2.0
 LINGER_BYTES: Final = 1 << 20
+
+
+def heads_allowance() -> Allowance:
+    """For what clients have sent that is not answered yet: heads that are not complete, and requests ahead of their
+    answers."""
+    return Allowance(HEADS_BYTES, least_bytes=LEAST_PENDING_BYTES, most_bytes=PENDING_BYTES)
 
 
 class Connection(asyncio.Protocol):
@@ -45,6 +54,7 @@ class Connection(asyncio.Protocol):
         "_outbox",
         "_parser",
         "_part_of_head",
+        "_pending_bytes",
         "_port",
         "_scheduled",
         "_since_s",
@@ -60,6 +70,7 @@ class Connection(asyncio.Protocol):
         self._exchange: Exchange | None = None  # the one that the task works on
         self._since_s = port.now()  # when the last answer ended, or a head that is not complete began
         self._part_of_head = False
+        self._pending_bytes = 0  # charged to the port's allowance
         self._not_reading = False
         self._scheduled = False  # _advance will be called in the loop's next turn
         self._closing = False  # nothing that arrives matters any more
@@ -109,6 +120,7 @@ class Connection(asyncio.Protocol):
         """The connection is gone."""
         self._closing = True
         self._heads.clear()
+        self._account()
         self._outbox.lost()
         self._port.left(self)
         if self._task is not None:
@@ -130,7 +142,7 @@ class Connection(asyncio.Protocol):
         """Compare the time with every limit. Called about once a second, so a limit is kept to about a second."""
         limits, waited_s = self._port.limits, now_s - self._since_s
         if self._outbox.stuck_s(now_s) >= limits.send_timeout_s:
-            self._transport.abort()
+            self._outbox.cut()
         elif self._exchange is not None:
             self._exchange.expire(now_s, limits.request_timeout_s)
         elif self._outbox.paused:
@@ -178,14 +190,26 @@ class Connection(asyncio.Protocol):
         self._regulate()
 
     def _regulate(self) -> None:
-        """Stop reading from a client that sends more than it is answered, and start again."""
-        full = len(self._heads) > PENDING_BYTES
+        """Stop reading from a client that sends more than it is answered, and start again. Cut those who hold more than
+        they need when all together hold too much."""
+        self._account()
+        heads, held_bytes = self._port.heads, self._pending_bytes
+        if held_bytes > LEAST_PENDING_BYTES and heads.used_bytes > heads.limit_bytes and not self._closing:
+            self._transport.abort()
+            return
+        full = held_bytes > heads.share_bytes and not self._part_of_head
         if full != self._not_reading and not self._closing:
             self._not_reading = full
             if full:
                 self._transport.pause_reading()
             else:
                 self._transport.resume_reading()
+
+    def _account(self) -> None:
+        held_bytes = self._heads.held_bytes
+        if held_bytes != self._pending_bytes:
+            self._port.heads.charge(held_bytes - self._pending_bytes)
+            self._pending_bytes = held_bytes
 
     def _handle(self, head: bytes) -> None:
         """Answer one request, or begin to."""
@@ -200,7 +224,7 @@ class Connection(asyncio.Protocol):
             if isinstance(found, ObjectRef):
                 exchange.ref = found
                 request = parser.request(found)
-                reply = port.reader.try_open(request)
+                reply = port.reader.try_open(request, self._outbox.share_bytes)
                 if reply is None or not exchange.send_now(reply):
                     self._exchange = exchange
                     self._task = port.answers.spawn(self._answer(exchange, request, reply), "answer")
@@ -253,6 +277,7 @@ class Connection(asyncio.Protocol):
         self._closing = self._lingering = True
         self._since_s = self._port.now()
         self._heads.clear()
+        self._account()
         if self._not_reading:
             self._transport.resume_reading()
         if self._transport.can_write_eof():

@@ -33,6 +33,7 @@ from rangecache.server.port import DataPort, Limits
 from rangecache.server.request import Router
 from rangecache.server.response import HeadPrinter
 from rangecache.server.sending import SendBudget
+from rangecache.server.wire import heads_allowance
 from rangecache.settings import TcpAddress
 from rangecache.telemetry import Metrics
 from rangecache.wiring.origins import Origins
@@ -147,6 +148,7 @@ class Program:
             printer=HeadPrinter(self.clock, self.origins.passes_all_headers),
             accounts=Accounts(self.metrics, self.settings.telemetry.access_log),
             budget=SendBudget(server.send_buffer),
+            heads=heads_allowance(),
             clock=self.clock,
             limits=Limits(
                 max_connections=connection_limit(server.max_connections),

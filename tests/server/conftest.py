@@ -22,6 +22,7 @@ from rangecache.server.port import DataPort, Limits
 from rangecache.server.request import Namespace, Router
 from rangecache.server.response import HeadPrinter
 from rangecache.server.sending import SendBudget
+from rangecache.server.wire import heads_allowance
 from rangecache.telemetry import Metrics
 from rangecache.testing.clock import ManualClock
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 BLOCK_BYTES = 16
-ON_BOTH_LOOPS = {"test_wire_framing.py", "test_wire_flow.py"}
+ON_BOTH_LOOPS = {"test_wire_framing.py", "test_wire_flow.py", "test_wire_memory.py"}
 MODIFIED = datetime(2026, 11, 20, 23, 5, 0, tzinfo=UTC)
 
 
@@ -82,14 +83,15 @@ class StubReader:
         self.objects[ref] = (make_meta(ref, data, **changes), data)
         return ref
 
-    def try_open(self, request: ReadRequest) -> Reply | None:
+    def try_open(self, request: ReadRequest, most_bytes: int = 8 << 20) -> Reply | None:
         """As the real one."""
         self.requests.append(request)
         if request.ref in self.errors:
             raise self.errors[request.ref]
         if request.ref in self.waiting:
             return None
-        return self._reply(request)
+        reply = self._reply(request)
+        return reply if sum(map(len, reply.body)) <= most_bytes else None  # type: ignore[arg-type]
 
     async def open(self, request: ReadRequest) -> Reply:
         """As the real one."""
@@ -103,12 +105,14 @@ class StubReader:
             raise
         pieces = list(reply.body)  # type: ignore[arg-type]
         reply.body = self._stream(pieces)
+        await anext(reply.body)
         self.bodies.append(reply.body)
         reply.cache = CacheStatus("miss", fwd="uri-miss", fwd_status=206, stored=True)
         return self.spoil(reply)
 
     async def _stream(self, pieces: list[memoryview]) -> AsyncGenerator[memoryview, None]:
         try:
+            yield memoryview(b"")
             for number, piece in enumerate(pieces):
                 if number:
                     await self.gate.wait()
@@ -128,9 +132,8 @@ class StubReader:
         reply.ranges = decision.ranges
         if not request.head:
             block = max(BLOCK_BYTES, len(data) // 64)
-            whole = memoryview(data)
             reply.body = [
-                whole[at : min(at + block, each.end)]
+                memoryview(data[at : min(at + block, each.end)])  # a block of its own, as in the tiers
                 for each in decision.ranges
                 for at in range(each.start, each.end, block)
             ]
@@ -236,6 +239,7 @@ def make_port(reader: StubReader, clock: ManualClock, metrics: Metrics, **change
         "printer": HeadPrinter(clock),
         "accounts": Accounts(metrics, "all"),
         "budget": SendBudget(64 << 20),
+        "heads": heads_allowance(),
         "clock": clock,
     }
     return DataPort(**(parts | changes))  # type: ignore[arg-type]

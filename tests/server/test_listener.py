@@ -59,14 +59,35 @@ async def test_several_sockets_share_the_connections_and_their_bounds(tmp_path: 
         await listener.drain()
 
 
-async def test_the_timer_sweeps_by_the_ports_clock(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    times: list[float] = []
-    monkeypatch.setattr(door.listener, "sweep", times.append)
-    door.listener._tick()
-    assert times == [door.clock.monotonic()]
+class Looked:
+    """In place of a connection: when it was looked at."""
+
+    def __init__(self) -> None:
+        self.at_s: list[float] = []
+
+    def sweep(self, now_s: float) -> None:
+        self.at_s.append(now_s)
+
+
+async def test_the_timer_looks_at_every_connection_once_a_second_and_at_few_at_a_time(door: Door) -> None:
     assert door.listener._timer is not None
-    delay_s = door.listener._timer.when() - asyncio.get_running_loop().time()
-    assert 0.9 < delay_s <= listener_module.SWEEP_S
+    door.listener._timer.cancel()
+    crowd = [Looked() for _ in range(3 * listener_module.SWEEP_BATCH + 1)]
+    door.port.connections.update(crowd)  # type: ignore[arg-type]
+    loop, pauses_s = asyncio.get_running_loop(), []
+    for turn in range(4):
+        door.clock.shift(1)
+        door.listener._tick()
+        assert sum(each.at_s[-1:] == [door.clock.monotonic()] for each in crowd) <= listener_module.SWEEP_BATCH
+        assert sum(map(len, (each.at_s for each in crowd))) == min(len(crowd), (turn + 1) * listener_module.SWEEP_BATCH)
+        pauses_s.append(door.listener._timer.when() - loop.time())
+        door.listener._timer.cancel()
+    assert {len(each.at_s) for each in crowd} == {1}
+    assert 0.9 < sum(pauses_s) <= listener_module.SWEEP_S
+    door.port.connections.clear()
+    # With few of them it is one look a second.
+    door.listener._tick()
+    assert 0.9 < door.listener._timer.when() - loop.time() <= listener_module.SWEEP_S
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from rangecache.errors import Overloaded, Unavailable
 from rangecache.server import wire
 from rangecache.server.port import Limits
-from rangecache.server.sending import PIECE_BYTES, SMALL_PIECE_BYTES, SendBudget
+from rangecache.server.sending import PIECE_BYTES, SMALL_PIECE_BYTES, VIEWS_BYTES, SendBudget
 from tests.server.conftest import pattern, request_of
 
 if TYPE_CHECKING:
@@ -137,6 +137,7 @@ async def test_many_clients_that_do_not_read_leave_the_others_their_answers(
 ) -> None:
     limit = 64 * 1024
     door = await make_door(budget=SendBudget(limit))
+    door.reader.gate.set()
     door.reader.put("large", pattern(MIB) * 16)
     door.reader.put("small", pattern(60_000))
     idle = [await door.connect() for _ in range(6)]
@@ -152,11 +153,12 @@ async def test_many_clients_that_do_not_read_leave_the_others_their_answers(
         client.close()
     await until(lambda: not door.port.connections)
     assert door.port.budget.used_bytes == 0
-    assert door.port.budget.piece_bytes == limit
+    assert door.port.budget.share_bytes == limit
 
 
 async def test_without_budget_a_connection_has_one_small_piece_waiting(make_door: Callable[..., Door]) -> None:
     door = await make_door(budget=SendBudget(1))
+    door.reader.gate.set()
     door.reader.put("small", pattern(60_000))
     client = await door.connect()
     client.send(request_of("/s3/b/small", "Range: bytes=0-59999") * 400)
@@ -169,13 +171,14 @@ async def test_without_budget_a_connection_has_one_small_piece_waiting(make_door
 
 def test_the_budget_shrinks_pieces_and_never_below_the_small_one() -> None:
     budget = SendBudget(2 * MIB)
-    assert budget.piece_bytes == PIECE_BYTES
+    assert budget.share_bytes == 2 * MIB
     budget.charge(2 * MIB - 100_000)
-    assert budget.piece_bytes == 100_000
+    assert budget.share_bytes == 100_000
     budget.charge(5 * MIB)
-    assert budget.piece_bytes == SMALL_PIECE_BYTES
+    assert budget.share_bytes == SMALL_PIECE_BYTES
     budget.charge(-budget.used_bytes)
-    assert budget.piece_bytes == PIECE_BYTES
+    assert budget.share_bytes == 2 * MIB
+    assert SendBudget(64 * MIB).share_bytes == VIEWS_BYTES
 
 
 # --- timers -----------------------------------------------------------------------------------------------------------
@@ -239,6 +242,7 @@ async def test_a_client_that_does_not_read_is_cut(door: Door, waiting: bool) -> 
 
 
 async def test_a_client_that_reads_a_little_is_not_cut(door: Door) -> None:
+    door.reader.gate.set()
     door.reader.put("large", pattern(MIB) * 20)
     connected = socket.socket()
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -344,12 +348,20 @@ async def test_a_client_that_closes_its_half_has_left(door: Door) -> None:
 
 
 def spoiled(change: Callable[[AsyncGenerator[memoryview, None]], AsyncGenerator[memoryview, None]]) -> object:
-    """A hook that puts another body into a reply."""
-    return lambda reply: replace(reply, body=change(reply.body))
+    """A hook that puts another body into a reply, started as the reader's own are."""
+
+    def hook(reply: Reply) -> Reply:
+        body = change(reply.body)  # type: ignore[arg-type]
+        with pytest.raises(StopIteration):
+            body.asend(None).send(None)
+        return replace(reply, body=body)
+
+    return hook
 
 
 async def failing(body: AsyncGenerator[memoryview, None]) -> AsyncGenerator[memoryview, None]:
     """Ends with an error after the first piece."""
+    yield memoryview(b"")
     async for piece in body:
         yield piece
         raise Unavailable("The origin has gone.")
@@ -357,6 +369,7 @@ async def failing(body: AsyncGenerator[memoryview, None]) -> AsyncGenerator[memo
 
 async def broken(body: AsyncGenerator[memoryview, None]) -> AsyncGenerator[memoryview, None]:
     """Ends with an error that nobody foresaw."""
+    yield memoryview(b"")
     async for piece in body:
         yield piece
         raise ZeroDivisionError
@@ -364,6 +377,7 @@ async def broken(body: AsyncGenerator[memoryview, None]) -> AsyncGenerator[memor
 
 async def short(body: AsyncGenerator[memoryview, None]) -> AsyncGenerator[memoryview, None]:
     """Leaves the last byte away."""
+    yield memoryview(b"")
     pieces = [piece async for piece in body]
     for piece in [*pieces[:-1], pieces[-1][:-1]]:
         yield piece
@@ -371,6 +385,7 @@ async def short(body: AsyncGenerator[memoryview, None]) -> AsyncGenerator[memory
 
 async def long(body: AsyncGenerator[memoryview, None]) -> AsyncGenerator[memoryview, None]:
     """Has a byte too many."""
+    yield memoryview(b"")
     async for piece in body:
         yield piece
     yield memoryview(b"!")
@@ -411,10 +426,10 @@ class Crooked:
         """Stand in front of the door's reader."""
         inner = door.reader.try_open
 
-        def try_open(request: ReadRequest) -> Reply | None:
+        def try_open(request: ReadRequest, most_bytes: int) -> Reply | None:
             if self.error is not None:
                 raise self.error
-            reply = inner(request)
+            reply = inner(request, most_bytes)
             assert reply is not None
             reply.body = self.body
             return reply
@@ -527,6 +542,7 @@ async def test_drain_cuts_what_has_not_ended_in_time(door: Door) -> None:
 
 
 async def test_drain_waits_for_what_is_still_in_the_buffers(door: Door) -> None:
+    door.reader.gate.set()
     door.reader.put("large", pattern(MIB) * 20)
     client = await door.connect()
     client.send(request_of("/s3/b/large"))

@@ -1,0 +1,132 @@
+"""Thousands of clients that take their time, in a process of their own: `python -m tests.edge.crowd PORT TARGET …`.
+
+Two kinds. A *mute* client asks for an object and never reads a byte of the answer. A *dripping* one sends the head of
+its request a byte at a time and never comes to its end. Whoever is cut off comes again, so their number stays the same.
+
+Each second a line of JSON says how many of each kind are connected, and how long those lasted that were cut since.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import select
+import socket
+import sys
+import time
+from collections import deque
+from typing import Final
+
+CONNECTS_A_TURN: Final = 50
+"""New connections between two looks at the open ones: a crowd gathers, it does not explode."""
+TURN_S: Final = 0.02
+RECEIVE_BUFFER_BYTES: Final = 4096
+"""Of a mute client: what the kernel would take on his behalf is of no interest here."""
+MUTE: Final = "mute"
+DRIPPING: Final = "dripping"
+
+
+class Member:
+    """One client."""
+
+    __slots__ = ("at", "connected_at", "kind", "socket")
+
+    def __init__(self, kind: str, connected: socket.socket) -> None:
+        self.kind = kind
+        self.socket = connected
+        self.connected_at = time.monotonic()
+        self.at = 0  # bytes of the head that have been sent
+
+
+class Crowd:
+    """All of them, in one thread."""
+
+    def __init__(self, port: int, target: str, *, mute: int, dripping: int, drip_every_s: float) -> None:
+        self._address = ("127.0.0.1", port)
+        self._wanted = {MUTE: mute, DRIPPING: dripping}
+        self._request = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+        self._head = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ".encode() + b"y" * 4000
+        self._drip_every_s = drip_every_s
+        self._members: dict[int, Member] = {}
+        self._drips: deque[tuple[float, int, Member]] = deque()
+        self._poll = select.epoll()
+        self.count = {MUTE: 0, DRIPPING: 0}
+        self.lasted_s: dict[str, list[float]] = {MUTE: [], DRIPPING: []}
+
+    def turn(self) -> None:
+        """Connect some of those who are missing, send what is due, notice who was cut."""
+        started_at = time.monotonic()
+        for kind, wanted in self._wanted.items():
+            for _ in range(min(CONNECTS_A_TURN, wanted - self.count[kind])):
+                self._connect(kind)
+        self._drip()
+        rest_s = max(0.001, TURN_S - (time.monotonic() - started_at))
+        for number, _ in self._poll.poll(rest_s, 4096):
+            self._gone(number)
+        time.sleep(max(0.0, TURN_S - (time.monotonic() - started_at)))
+
+    def _connect(self, kind: str) -> None:
+        made = socket.socket()
+        if kind == MUTE:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        try:
+            made.connect(self._address)
+        except OSError as error:
+            made.close()
+            if error.errno in {errno.ECONNREFUSED, errno.ECONNRESET}:
+                raise SystemExit("the proxy is gone") from error
+            raise
+        made.setblocking(False)
+        member = Member(kind, made)
+        self._members[made.fileno()] = member
+        # Nobody here reads: what is of interest is the end, by FIN or by RST.
+        self._poll.register(made, select.EPOLLRDHUP)
+        self.count[kind] += 1
+        if kind == MUTE:
+            made.send(self._request)
+        else:
+            self._drips.append((member.connected_at, made.fileno(), member))
+
+    def _drip(self) -> None:
+        now = time.monotonic()
+        while self._drips and self._drips[0][0] <= now:
+            due, number, member = self._drips.popleft()
+            if self._members.get(number) is not member:
+                continue
+            try:
+                member.socket.send(self._head[member.at : member.at + 1])
+            except OSError:
+                self._gone(number)
+                continue
+            member.at += 1
+            self._drips.append((due + self._drip_every_s, number, member))
+
+    def _gone(self, number: int) -> None:
+        member = self._members.pop(number)
+        self._poll.unregister(number)
+        member.socket.close()
+        self.count[member.kind] -= 1
+        self.lasted_s[member.kind].append(time.monotonic() - member.connected_at)
+
+    def report(self) -> None:
+        """Write a line."""
+        lasted = {kind: [round(each, 2) for each in times] for kind, times in self.lasted_s.items()}
+        print(json.dumps({"count": self.count, "lasted_s": lasted}), flush=True)
+        for times in self.lasted_s.values():
+            times.clear()
+
+
+def main() -> None:
+    """The arguments: port, target, how many mute and how many dripping ones, seconds between two drips."""
+    port, target, mute, dripping, drip_every_s = sys.argv[1:]
+    crowd = Crowd(int(port), target, mute=int(mute), dripping=int(dripping), drip_every_s=float(drip_every_s))
+    reported_at = time.monotonic()
+    while True:
+        crowd.turn()
+        if time.monotonic() - reported_at >= 1:
+            reported_at = time.monotonic()
+            crowd.report()
+
+
+if __name__ == "__main__":
+    main()
