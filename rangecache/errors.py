@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rangecache.model import ObjectMeta
 
 
@@ -74,6 +76,11 @@ class OriginError(RangecacheError):
 class NotFound(OriginError):
     """The origin says that there is no such object. An answer, not a fault: never retried."""
 
+    def __init__(self, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.headers: Mapping[str, str] = headers or {}
+        """End-to-end headers of the origin's answer, names in lower case: they may say how long it holds."""
+
 
 class PermissionDenied(OriginError):
     """The origin refuses these credentials this object."""
@@ -90,6 +97,10 @@ class GenerationGone(OriginError):
         super().__init__(message)
         self.current = current
         """What is there now, where the answer told."""
+
+
+class NotStorable(OriginError):
+    """The origin forbids to store what it sends of a version that it let us store before."""
 
 
 class RangeNotSatisfiable(OriginError):

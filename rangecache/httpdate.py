@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from functools import lru_cache
 from typing import Final
 
 _STRONG_AFTER: Final = timedelta(seconds=1)
+
+_TIME: Final = r"[0-9]{2}:[0-9]{2}:[0-9]{2}"
+_THREE_FORMS = re.compile(
+    rf"[a-z]{{3}}, [0-9]{{2}} [a-z]{{3}} [0-9]{{4}} {_TIME} GMT"
+    rf"|[a-z]{{6,9}}, [0-9]{{2}}-[a-z]{{3}}-[0-9]{{2}} {_TIME} GMT"
+    rf"|[a-z]{{3}} [a-z]{{3}} [ 0-9][0-9] {_TIME} [0-9]{{4}}",
+    re.IGNORECASE | re.ASCII,
+)
 
 
 @lru_cache(maxsize=1024)
@@ -19,6 +28,14 @@ def parse_http_date(text: str) -> datetime | None:
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     return date.replace(microsecond=0)
+
+
+def parse_expiry(text: str) -> datetime | None:
+    """Read a date on which freshness depends: one of the three forms to the letter, whatever the case, and GMT alone.
+
+    None for anything else, which RFC 9111 sections 4.2 and 5.3 take for a time in the past.
+    """
+    return parse_http_date(text) if _THREE_FORMS.fullmatch(text.strip(" \t")) else None
 
 
 def format_http_date(moment: datetime) -> str:

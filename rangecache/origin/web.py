@@ -6,7 +6,7 @@ headers and the meaning of error answers, and never sees a body.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -274,8 +274,11 @@ class WebStore:
         if answer.status in (304, 412, 416):
             return InvalidAnswer(f"the origin answered {answer.status} to a request that gave no cause for it")
         error = self._dialect.error(answer, ref)
-        if asked.if_match is not None and isinstance(error, NotFound):
-            return GenerationGone(f"{ref} is no longer at the origin")
+        if isinstance(error, NotFound):
+            if asked.if_match is not None:
+                return GenerationGone(f"{ref} is no longer at the origin")
+            with suppress(InvalidAnswer):  # headers that cannot be believed do not make it another answer
+                error.headers = answers.end_to_end(answer.headers)
         return error
 
     def _count_detour(self, purpose: Purpose, kind: str) -> None:

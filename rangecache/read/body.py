@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from rangecache.blocks.tiers import Tiers
     from rangecache.ranges import ByteRange
-    from rangecache.read.catalog import Known
     from rangecache.read.fetcher import Fetcher
+    from rangecache.read.known import Known
     from rangecache.read.run import Run
     from rangecache.telemetry import Counter
 

@@ -10,31 +10,26 @@ disk is dated by the wall clock; one that lies in the future counts as stale.
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict, deque
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from rangecache.model import BlockKey, ETag, ObjectMeta
+from rangecache.read.absences import ABSENT_MAX, Absences
 from rangecache.read.epochs import Epochs
-from rangecache.read.freshness import lifetime
+from rangecache.read.freshness import NO_GRACE, lifetime, negative_lifetime
+from rangecache.read.known import IMMUTABLE, Known, Restored, record_of, updated, without
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rangecache.aio.clock import Clock
-    from rangecache.model import ObjectRef
-    from rangecache.read.freshness import Ttl
+    from rangecache.model import ObjectMeta, ObjectRef
+    from rangecache.read.freshness import Grace, Lifetime, Ttl
 
 OBJECTS_MAX: Final = 32_768  # about 1.5 KB each
-ABSENT_MAX: Final = 8_192  # a flood of absent names must not push out what is known
 BYPASS_S: Final = 120.0  # how long an object that cannot be stored is passed through without trying (hit-for-miss)
 CONFLICTS: Final = 3  # so many versions in CONFLICTS_WITHIN_S, and back ends disagree with each other
 CONFLICTS_WITHIN_S: Final = 60.0
-IMMUTABLE: Final = "immutable"  # as a validator: the operator's word, where the origin has none
-# RFC 9111 section 3.2: what a 304 does not renew. The rest of these describe bytes that have not changed.
-_NOT_RENEWED: Final = {"content-encoding", "content-length", "content-range", "content-type", "etag", "last-modified"}
 
 
 class CatalogStore(Protocol):
@@ -45,34 +40,12 @@ class CatalogStore(Protocol):
     def forget(self, ref: ObjectRef) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A version that the origin has vouched for, and until when its word is taken."""
-
-    meta: ObjectMeta
-    block_bytes: int
-    validated_at: float
-    """Monotonic seconds."""
-    fresh_until: float
-    """Monotonic seconds; infinite for what never changes."""
-    age_s: float
-    """How old the origin's answer was when it came (RFC 9111 section 4.2.3)."""
-    stale_allowed: bool
-    bypass: bool = False
-    """True: its bytes may not be stored or combined; every request goes to the origin."""
-
-    def block_key(self, index: int) -> BlockKey:
-        """The name of block `index` of this version."""
-        meta = self.meta
-        return BlockKey(meta.ref, meta.generation, index, self.block_bytes)
-
-    def age(self, now: float) -> int:
-        """The value of the Age header."""
-        return int(self.age_s + max(0.0, now - self.validated_at))
-
-
 class Catalog:
-    """What is known of objects: current versions, absences, and objects that cannot be cached."""
+    """What is known of objects: current versions, absences, and objects that cannot be cached.
+
+    What it is told are answers of the origin. `asked_at` is when the origin was asked, as `now` gave it: a slow answer
+    is that much older.
+    """
 
     def __init__(
         self,
@@ -81,13 +54,16 @@ class Catalog:
         *,
         block_bytes: int,
         negative_ttl_s: float,
+        grace: Callable[[Ttl], Grace] = lambda _: NO_GRACE,
         store: CatalogStore | None = None,
         source: Callable[[ObjectRef], str] | None = None,
     ) -> None:
-        """`rule` gives an object's freshness rule. `source` gives the endpoint that a name means today: a record of
-        another one, left from an earlier configuration, is not believed."""
+        """`rule` gives an object's freshness rule, `grace` how long objects of a rule may be used after their time
+        where the origin does not say. `source` gives the endpoint that a name means today: a record of another one,
+        left from an earlier configuration, is not believed."""
         self._clock = clock
         self._rule = rule
+        self._grace = grace
         self._block_bytes = block_bytes
         self._negative_ttl_s = negative_ttl_s
         self._store = store
@@ -95,11 +71,15 @@ class Catalog:
         self.epochs = Epochs()
         """Of what is known here: whoever has asked the origin compares before he says what was answered."""
         self._known: OrderedDict[ObjectRef, Known] = OrderedDict()
-        self._absent: OrderedDict[ObjectRef, float] = OrderedDict()
+        self._absent = Absences(clock)
         self._conflicts: OrderedDict[ObjectRef, deque[float]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._known)
+
+    def now(self) -> float:
+        """Monotonic seconds: to be taken when the origin is asked."""
+        return self._clock.monotonic()
 
     def peek(self, ref: ObjectRef) -> Known | None:
         """What this process knows, fresh or not."""
@@ -121,58 +101,75 @@ class Catalog:
         return self.peek(ref) or self._restore(ref, record)
 
     def is_absent(self, ref: ObjectRef) -> bool:
-        """Whether the origin said within `negative_ttl` that there is no such object."""
-        until = self._absent.get(ref)
-        if until is None:
-            return False
-        if self._clock.monotonic() < until:
-            return True
-        del self._absent[ref]
-        return False
+        """Whether the origin said a moment ago that there is no such object."""
+        return ref in self._absent
 
-    def learned(self, meta: ObjectMeta) -> Known:
+    # --- what the origin answered ---------------------------------------------------------------------------------
+
+    def learned(self, meta: ObjectMeta, asked_at: float | None = None) -> Known:
         """The origin answered an unpinned request with this version: it is current."""
         now = self._clock.monotonic()
-        ttl = self._rule(meta.ref)
-        life = lifetime(ttl, meta.headers, self._clock.wall())
-        if not meta.validator and ttl == "immutable":
+        life = self._lifetime(meta, asked_at)
+        if not meta.validator and self._rule(meta.ref) == "immutable":
             # The operator's word that the bytes never change stands in for the validator that the origin lacks.
             meta = replace(meta, validator=IMMUTABLE)
-        bypass = not life.storable or not meta.validator or self._disputed(meta, now)
-        fresh_s = BYPASS_S if bypass else life.fresh_s
-        known = Known(meta, self._block_bytes, now, now + fresh_s, life.age_s, life.stale_allowed, bypass)
-        self._keep(known)
-        return known
+        if not meta.validator or self._disputed(meta, now):
+            life = replace(life, storable=False)
+        return self._keep(self._vouched(without(meta, life.withheld), life))
 
-    def renewed(self, known: Known, headers: Mapping[str, str]) -> Known:
+    def renewed(self, known: Known, headers: Mapping[str, str], asked_at: float | None = None) -> Known:
         """The origin answered 304: this version is still current. Its headers are freshened (RFC 9111 4.3.4)."""
-        fresh = {name: value for name, value in headers.items() if name not in _NOT_RENEWED}
-        meta = replace(known.meta, headers={**known.meta.headers, **fresh})
-        # The Age and Date that came with the first answer say nothing of this one.
-        dated = {**meta.headers, "age": headers.get("age", ""), "date": headers.get("date", "")}
-        life = lifetime(self._rule(meta.ref), dated, self._clock.wall())
-        now = self._clock.monotonic()
-        fresh_s = life.fresh_s if life.storable else BYPASS_S
-        renewed = Known(
-            meta, self._block_bytes, now, now + fresh_s, life.age_s, life.stale_allowed, bypass=not life.storable
-        )
-        self._keep(renewed)
-        return renewed
+        meta = updated(known.meta, headers)
+        life = self._lifetime(meta, asked_at)
+        return self._keep(self._vouched(without(meta, life.withheld), life))
+
+    def headed(self, meta: ObjectMeta, asked_at: float | None = None) -> Known:
+        """The origin answered a HEAD: that freshens the same version, and takes the place of another (4.3.5)."""
+        current = self._known.get(meta.ref)
+        if current is None or current.bypass or current.meta.generation != meta.generation:
+            return self.learned(meta, asked_at)
+        return self.renewed(current, meta.headers, asked_at)
+
+    def confirmed(self, known: Known, meta: ObjectMeta, asked_at: float | None = None) -> bool:
+        """The origin answered a pinned request with a part of this version, so it is still current.
+
+        Its time is prolonged if this answer lasts longer, never shortened. False: the part must not be stored.
+        """
+        life = self._lifetime(meta, asked_at)
+        if not life.storable:
+            self.pass_through(known)
+            return False
+        current = self._known.get(meta.ref)
+        if current is None or current.bypass or current.meta.generation != meta.generation:
+            return True  # something newer has been learned meanwhile
+        if self._clock.monotonic() + life.fresh_s > current.fresh_until:
+            # Not written down: a restart finds it a little older than it is, and this is done for every part.
+            self._remember(self._vouched(without(updated(current.meta, meta.headers), life.withheld), life))
+        return True
 
     def pass_through(self, known: Known) -> None:
-        """The origin cannot give parts of this version."""
+        """The origin cannot give parts of this version, or no longer lets them be stored."""
         if (current := self._known.get(known.meta.ref)) is not None:
             now = self._clock.monotonic()
             self._keep(replace(current, bypass=True, fresh_until=now + BYPASS_S))
 
-    def absent(self, ref: ObjectRef) -> None:
-        """The origin answered an unpinned request with 404."""
+    def refused(self, known: Known) -> None:
+        """The origin was asked about this version and refused to answer: it is not used beyond its time any more."""
+        current = self._known.get(known.meta.ref)
+        if current is not None and current.meta.generation == known.meta.generation:
+            self._remember(replace(current, grace=None))
+
+    def absent(self, ref: ObjectRef, headers: Mapping[str, str] | None = None, asked_at: float | None = None) -> None:
+        """The origin answered an unpinned request with 404 and these headers."""
         self.forget(ref)
-        if self._negative_ttl_s > 0:
-            self._absent[ref] = self._clock.monotonic() + self._negative_ttl_s
-            self._absent.move_to_end(ref)
-            while len(self._absent) > ABSENT_MAX:
-                self._absent.popitem(last=False)
+        life_s = negative_lifetime(
+            self._rule(ref),
+            headers or {},
+            self._clock.wall(),
+            delay_s=self._since(asked_at),
+            default_s=self._negative_ttl_s,
+        )
+        self._absent.add(ref, life_s)
 
     def conflict(self, known: Known) -> None:
         """A pinned request showed that this version is gone. What came after it in the meantime is left alone."""
@@ -189,24 +186,40 @@ class Catalog:
     def forget(self, ref: ObjectRef) -> None:
         """Know nothing of this object any more."""
         self._known.pop(ref, None)
-        self._absent.pop(ref, None)
+        self._absent.forget(ref)
         if self._store is not None:
             self._store.forget(ref)
+
+    # --- how it is kept -------------------------------------------------------------------------------------------
+
+    def _lifetime(self, meta: ObjectMeta, asked_at: float | None) -> Lifetime:
+        rule = self._rule(meta.ref)
+        delay_s, grace = self._since(asked_at), self._grace(rule)
+        return lifetime(rule, meta.headers, self._clock.wall(), delay_s=delay_s, grace=grace)
+
+    def _since(self, asked_at: float | None) -> float:
+        return 0.0 if asked_at is None else self._clock.monotonic() - asked_at
+
+    def _vouched(self, meta: ObjectMeta, life: Lifetime) -> Known:
+        now = self._clock.monotonic()
+        fresh_s = life.fresh_s if life.storable else BYPASS_S
+        return Known(meta, self._block_bytes, now, now + fresh_s, life.age_s, life.grace, bypass=not life.storable)
 
     def _disputed(self, meta: ObjectMeta, now: float) -> bool:
         times = self._conflicts.get(meta.ref)
         return times is not None and len(times) == CONFLICTS and now - times[0] < CONFLICTS_WITHIN_S
 
-    def _keep(self, known: Known) -> None:
+    def _keep(self, known: Known) -> Known:
         ref = known.meta.ref
-        self._absent.pop(ref, None)
+        self._absent.forget(ref)
         self._remember(known)
         if self._store is None:
-            return
+            return known
         if known.bypass:
             self._store.forget(ref)  # an older version that could be stored must not come back with a restart
         else:
-            self._store.put(ref, self._record(known))
+            self._store.put(ref, record_of(known, self._clock.wall()))
+        return known
 
     def _remember(self, known: Known) -> None:
         self._known[known.meta.ref] = known
@@ -214,58 +227,25 @@ class Catalog:
         while len(self._known) > OBJECTS_MAX:
             self._known.popitem(last=False)
 
-    def _record(self, known: Known) -> dict[str, Any]:
-        """As JSON: dates as text, no infinity."""
-        meta = known.meta
-        fresh_s = known.fresh_until - known.validated_at
-        return {
-            "size": meta.size,
-            "e_tag": str(meta.e_tag) if meta.e_tag else None,
-            "last_modified": meta.last_modified.isoformat() if meta.last_modified else None,
-            "validator": meta.validator,
-            "source": meta.source,
-            "content_encoding": meta.content_encoding,
-            "version": meta.version,
-            "headers": dict(meta.headers),
-            "validated_wall": self._clock.wall(),
-            "fresh_s": None if math.isinf(fresh_s) else fresh_s,
-            "age_s": known.age_s,
-            "stale_allowed": known.stale_allowed,
-        }
-
     def _restore(self, ref: ObjectRef, record: dict[str, Any]) -> Known | None:
-        """A record of an earlier process; None if it is not one of ours or means another endpoint."""
-        try:
-            meta = ObjectMeta(
-                ref=ref,
-                size=int(record["size"]),
-                e_tag=ETag.parse(record["e_tag"]) if record["e_tag"] else None,
-                last_modified=datetime.fromisoformat(record["last_modified"]) if record["last_modified"] else None,
-                validator=str(record["validator"]),
-                source=str(record["source"]),
-                content_encoding=str(record["content_encoding"]),
-                version=record["version"],
-                headers={str(name): str(value) for name, value in record["headers"].items()},
-            )
-            elapsed_s = self._clock.wall() - float(record["validated_wall"])
-            fresh_s = math.inf if record["fresh_s"] is None else float(record["fresh_s"])
-            age_s, stale_allowed = float(record["age_s"]), bool(record["stale_allowed"])
-        except (KeyError, TypeError, ValueError, AttributeError):
+        """A record of an earlier process; None if it is not one of ours, means another endpoint, or may not be kept."""
+        restored = Restored.read(ref, record)
+        if restored is None:
             return None
+        meta = restored.meta
         if not meta.validator or (self._source is not None and self._source(ref) != meta.source):
             return None
         rule = self._rule(ref)
         # The rule may have changed since.
         if meta.validator == IMMUTABLE and rule != "immutable":
             return None  # nothing but the operator's word stood for these bytes
-        life = lifetime(rule, meta.headers, float(record["validated_wall"]))
+        life = lifetime(rule, meta.headers, restored.validated_wall, grace=self._grace(rule))
         if not life.storable:
             return None
-        fresh_s = min(fresh_s, life.fresh_s) if rule == "origin" else life.fresh_s
-        stale_allowed = stale_allowed and life.stale_allowed
-        now = self._clock.monotonic()
-        validated_at = now - elapsed_s
-        fresh_until = validated_at + fresh_s if elapsed_s >= 0 or math.isinf(fresh_s) else now
-        known = Known(meta, self._block_bytes, min(now, validated_at), fresh_until, age_s, stale_allowed)
+        if rule == "origin":
+            life = replace(life, fresh_s=min(restored.fresh_s, life.fresh_s))
+        known = restored.known(
+            life, block_bytes=self._block_bytes, now=self._clock.monotonic(), wall=self._clock.wall()
+        )
         self._remember(known)
         return known

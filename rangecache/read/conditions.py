@@ -46,7 +46,7 @@ def decide(request: ReadRequest, meta: ObjectMeta, max_ranges: int) -> Decision:
     if request.if_none_match is not None:
         if _matches(request.if_none_match, meta.e_tag, strongly=False):
             return Decision(304)
-    elif request.if_modified_since is not None and _modified_since(request.if_modified_since, meta) is False:
+    elif request.if_modified_since is not None and _still_as_of(request.if_modified_since, meta):
         return Decision(304)
     if request.head or request.range is None:
         return Decision(200, (ByteRange(0, meta.size),))
@@ -91,6 +91,15 @@ def _modified_since(value: str, meta: ObjectMeta) -> bool | None:
     if date is None or meta.last_modified is None:
         return None
     return meta.last_modified > date
+
+
+def _still_as_of(value: str, meta: ObjectMeta) -> bool:
+    """Whether a copy of that date is current. Where the object has no date of its own, the one on which the origin sent
+    or confirmed it stands in (RFC 9111 section 4.3.2)."""
+    if meta.last_modified is not None:
+        return _modified_since(value, meta) is False
+    date, sent = parse_http_date(value), parse_http_date(meta.headers.get("date", ""))
+    return date is not None and sent is not None and sent <= date
 
 
 def _matches(value: str, e_tag: ETag | None, *, strongly: bool) -> bool:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rangecache.errors import BudgetExhausted, InvalidRange, NotCached, NotFound, TransientError
+from rangecache.errors import InvalidRange, NotCached, NotFound
 from rangecache.ranges import OffsetRange, parse_range
+from rangecache.read.revalidation import UNREACHABLE
 
 if TYPE_CHECKING:
     from rangecache.aio.clock import Clock
     from rangecache.ranges import RangeSpec
-    from rangecache.read.catalog import Catalog, Known
-    from rangecache.read.freshness import Wishes
+    from rangecache.read.catalog import Catalog
     from rangecache.read.heads import HeadHabits
+    from rangecache.read.known import Known
     from rangecache.read.messages import ReadRequest
     from rangecache.read.opening import Opened, Opener
+    from rangecache.read.revalidation import Revalidations
+    from rangecache.read.wishes import Wishes
 
 
 @dataclass(slots=True)
@@ -33,30 +36,28 @@ class Current:
     """Its time is over, and it is used all the same."""
 
 
-class Selector:
-    """Selects the version that answers a request (RFC 9111 section 4), asking the origin where that is needed."""
+class Chooser:
+    """Chooses the version that answers a request (RFC 9111 section 4), asking the origin where that is needed."""
 
     def __init__(
         self,
         catalog: Catalog,
         opener: Opener,
+        revalidations: Revalidations,
         habits: HeadHabits,
         clock: Clock,
         *,
         max_ranges: int,
-        stale_while_revalidate_s: float,
-        stale_if_error_s: float,
     ) -> None:
-        """`habits` say which cold HEADs are worth a block; both times count from the end of an object's freshness."""
+        """`habits` say which cold HEADs are worth a block."""
         self._catalog = catalog
         self._opener = opener
+        self._revalidations = revalidations
         self._habits = habits
         self._clock = clock
         self._max_ranges = max_ranges
-        self._stale_while_revalidate_s = stale_while_revalidate_s
-        self._stale_if_error_s = stale_if_error_s
 
-    async def select(self, request: ReadRequest, wishes: Wishes) -> Current:
+    async def choose(self, request: ReadRequest, wishes: Wishes) -> Current:
         """The version to answer from. Raises `NotFound`, `NotCached`, or what the origin's answer means."""
         known = await self._catalog.find(request.ref)
         if known is None:
@@ -66,30 +67,49 @@ class Selector:
                 raise NotCached("this object is not in the cache, and only-if-cached was asked")
             return await self.ask(request, None, anew=wishes.revalidate)
         now = self._clock.monotonic()
-        fresh = now < known.fresh_until and not wishes.revalidate
         if known.bypass:
             if wishes.only_if_cached:
                 raise NotCached("this object is not kept in the cache, and only-if-cached was asked")
-            return (
-                Current(known) if fresh and not request.head else await self.ask(request, known, anew=wishes.revalidate)
-            )
-        if fresh:
+            if now < known.fresh_until and not wishes.revalidate and not request.head:
+                return Current(known)
+            return await self.ask(request, known, anew=wishes.revalidate)
+        if wishes.met(known.age(now), known.fresh_until - now):
             return Current(known)
-        over_s = now - known.fresh_until
+        if (stale := self._stale(known, wishes, now)) is not None:
+            return stale
         if wishes.only_if_cached:
             raise NotCached("the cached version of this object has to be validated, and only-if-cached was asked")
-        may_be_stale = known.stale_allowed and not wishes.revalidate
-        # What the rule says is never fresh is not used unasked either.
-        was_fresh = known.fresh_until > known.validated_at
-        if may_be_stale and was_fresh and over_s < self._stale_while_revalidate_s:
-            self._opener.revalidate(known)
-            return Current(known, stale=True)
         try:
             return await self.ask(request, known, anew=wishes.revalidate)
-        except (TransientError, BudgetExhausted):
-            if may_be_stale and over_s < self._stale_if_error_s:
+        except UNREACHABLE:
+            now = self._clock.monotonic()
+            if now < known.fresh_until and not wishes.revalidate:
+                return Current(known)  # younger was asked for; there is none, and it is not stale
+            if self._excuses_error(known, wishes, now):
                 return Current(known, stale=True)
             raise
+
+    def _stale(self, known: Known, wishes: Wishes, now: float) -> Current | None:
+        """A version that is used although its time is over, without waiting for the origin; None if it may not be."""
+        if known.grace is None or now < known.fresh_until:
+            return None
+        stale_s = now - known.fresh_until
+        if wishes.stale_met(known.age(now), stale_s):
+            return Current(known, stale=True)
+        if wishes.revalidate or wishes.particular:
+            return None
+        down = self._revalidations.is_down(known.meta.ref) and self._excuses_error(known, wishes, now)
+        if not down and stale_s >= known.grace.while_revalidate_s:
+            return None
+        self._revalidations.start(known)
+        return Current(known, stale=True)
+
+    def _excuses_error(self, known: Known, wishes: Wishes, now: float) -> bool:
+        """Whether a stale version may be used because the origin cannot be asked (RFC 5861 section 4)."""
+        if known.grace is None or wishes.revalidate:
+            return False
+        bound_s = known.grace.if_error_s if wishes.stale_if_error_s is None else wishes.stale_if_error_s
+        return now - known.fresh_until < bound_s
 
     async def ask(self, request: ReadRequest, known: Known | None, *, anew: bool) -> Current:
         """The version that the origin names now; `known` is what it may confirm. `anew`: see `Opener.open`."""
@@ -101,7 +121,13 @@ class Selector:
             by_head = known.bypass  # its first block would not be kept
         wanted = _wanted(request, self._max_ranges)
         stale = None if known is None or known.bypass else known
-        opened, first = await self._opener.open(request.ref, wanted, stale, by_head=by_head, anew=anew)
+        try:
+            opened, first = await self._opener.open(request.ref, wanted, stale, by_head=by_head, anew=anew)
+        except UNREACHABLE as error:
+            if stale is not None:
+                self._revalidations.failed(request.ref, error)
+            raise
+        self._revalidations.answered(request.ref)
         return Current(opened.known, opened, first, validated=stale is not None)
 
 

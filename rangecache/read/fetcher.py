@@ -30,6 +30,7 @@ from rangecache.errors import (
     GenerationGone,
     InvalidAnswer,
     NotFound,
+    NotStorable,
     RangecacheError,
     RangeIgnored,
     RangeNotSatisfiable,
@@ -37,7 +38,7 @@ from rangecache.errors import (
 )
 from rangecache.origin.base import GetResult
 from rangecache.ranges import ByteRange, runs
-from rangecache.read.catalog import IMMUTABLE
+from rangecache.read.known import IMMUTABLE
 from rangecache.read.run import Run
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
     from rangecache.blocks.base import BlockStore
     from rangecache.model import BlockKey, ObjectMeta
     from rangecache.origin.base import ObjectStore, Purpose
-    from rangecache.read.catalog import Catalog, Known
+    from rangecache.read.catalog import Catalog
+    from rangecache.read.known import Known
     from rangecache.read.selection import Selection
     from rangecache.telemetry import Metrics
 
@@ -192,6 +194,7 @@ class Fetcher:
         # The operator's `immutable` may stand in for a validator that the origin does not have: nothing to pin to.
         pin = None if meta.validator == IMMUTABLE else meta
         wanted = ByteRange(run.start, run.end)
+        asked_at = self._catalog.now()
         try:
             async with self._stores[meta.ref.provider].get(
                 meta.ref, range=wanted, if_match=pin, purpose=purpose
@@ -199,12 +202,20 @@ class Fetcher:
                 if not isinstance(answer, GetResult):
                     raise InvalidAnswer("the origin answered 304 to a request without a condition")
                 _check(answer, wanted, meta)
+                if not self._may_store(run, answer.meta, asked_at):
+                    raise NotStorable("the origin no longer allows these bytes to be stored; ask again")
                 await self.land(run, answer)
         except RangecacheError as error:
             if pin is None and isinstance(error, (NotFound, RangeNotSatisfiable)):
                 # The run was for a version, pin or not. What is true now is found out by asking anew.
                 error = GenerationGone("an object that the configuration calls immutable has changed")
             self._failed(run, error)
+
+    def _may_store(self, run: Run, meta: ObjectMeta, asked_at: float) -> bool:
+        """Whether a part that was asked for at `asked_at` may be stored. If so, its version is current."""
+        if run.known.meta.validator == IMMUTABLE or self._epochs.over(meta.ref, run.epoch):
+            return True  # it proves nothing of what is known, or is not stored anyway
+        return self._catalog.confirmed(run.known, meta, asked_at)
 
     def _ended(self, run: Run, _: asyncio.Task[None]) -> None:
         self._unregister(run)

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from rangecache.blocks.tiers import Tiers
     from rangecache.model import ObjectRef
     from rangecache.ranges import RangeSpec
-    from rangecache.read.catalog import Catalog, Known
+    from rangecache.read.catalog import Catalog
     from rangecache.read.fetcher import Fetcher
     from rangecache.read.hand_off import HandOff
+    from rangecache.read.known import Known
     from rangecache.read.opening import Opener
     from rangecache.read.run import Run
 

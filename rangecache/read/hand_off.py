@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from rangecache.origin.base import GetResult
     from rangecache.ranges import ByteRange
-    from rangecache.read.catalog import Known
     from rangecache.read.epochs import Keeper
+    from rangecache.read.known import Known
 
 HAND_OFF_BYTES: Final = 16 * 1024 * 1024  # of all hand-offs together, and of what else passes to one client each
 HAND_OFF_LEAST_BYTES: Final = 64 * 1024  # what each may have waiting however many there are; one chunk goes beyond it

@@ -15,7 +15,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rangecache.errors import InvalidAnswer, NotFound, OriginError, RangeNotSatisfiable
+from rangecache.errors import (
+    InvalidAnswer,
+    NotFound,
+    OriginError,
+    PermissionDenied,
+    RangeNotSatisfiable,
+    Unauthenticated,
+)
 from rangecache.origin.base import NotModified
 from rangecache.ranges import ByteRange, OffsetRange, SuffixRange
 from rangecache.read.epochs import KeeperSince
@@ -30,8 +37,9 @@ if TYPE_CHECKING:
     from rangecache.model import ObjectRef
     from rangecache.origin.base import GetResult, ObjectStore, Purpose
     from rangecache.ranges import RangeSpec
-    from rangecache.read.catalog import Catalog, Known
+    from rangecache.read.catalog import Catalog
     from rangecache.read.fetcher import Fetcher
+    from rangecache.read.known import Known
     from rangecache.read.run import Run
     from rangecache.read.selection import Selection
 
@@ -113,11 +121,6 @@ class Opener:
         question = Question(ref, wanted, stale, purpose, self._epochs.now)
         return await self._flights.join(ref, lambda flight: work(flight, question), anew=anew)
 
-    def revalidate(self, known: Known) -> None:
-        """Ask in the background whether `known` still holds. Nobody waits for it."""
-        question = Question(known.meta.ref, None, known, "demand", self._epochs.now)
-        self._flights.start(question.ref, lambda flight: self._ask(flight, question))
-
     def void(self, selection: Selection) -> int:
         """These objects are being purged: nobody joins an opening that was begun before, and nothing of what it finds
         out is remembered. How many there were, hand-offs of which blocks are kept among them."""
@@ -135,10 +138,11 @@ class Opener:
     async def _head(self, flight: Flight[Opened], question: Question) -> None:
         """A real HEAD. 404 is an answer; whatever else goes wrong, a GET may still work (presigned addresses, servers
         that refuse HEAD), and its answer is the one that counts."""
+        asked_at = self._catalog.now()
         try:
             meta = await self._stores[question.ref.provider].head(question.ref, purpose=question.purpose)
-        except NotFound:
-            self._catalog.absent(question.ref)
+        except NotFound as error:
+            self._catalog.absent(question.ref, error.headers, asked_at)
             self._take_back(question)
             raise
         except OriginError:
@@ -146,13 +150,14 @@ class Opener:
             return
         if isinstance(meta, NotModified):
             raise InvalidAnswer("the origin answered 304 to a request without a condition")
-        known = self._catalog.learned(meta)
+        known = self._catalog.headed(meta, asked_at)
         self._take_back(question)
         flight.land(Opened(known, 200))
 
     async def _ask(self, flight: Flight[Opened], question: Question) -> None:
         first_block = ByteRange(0, self._block_bytes)
         spec: RangeSpec | None = self._aligned(question.wanted)
+        asked_at = self._catalog.now()
         try:
             try:
                 await self._get(flight, question, spec)
@@ -163,13 +168,18 @@ class Opener:
                     await self._get(flight, question, None if error.size == 0 else first_block)
                 except RangeNotSatisfiable:
                     await self._get(flight, question, None)
-        except NotFound:
-            self._catalog.absent(question.ref)
+        except NotFound as error:
+            self._catalog.absent(question.ref, error.headers, asked_at)
             self._take_back(question)
+            raise
+        except (PermissionDenied, Unauthenticated):
+            if question.stale is not None:
+                self._catalog.refused(question.stale)
             raise
 
     async def _get(self, flight: Flight[Opened], question: Question, spec: RangeSpec | None) -> None:
         ref, stale, purpose = question.ref, question.stale, question.purpose
+        asked_at = self._catalog.now()
         async with self._stores[ref.provider].get(
             ref,
             range=spec,
@@ -179,11 +189,11 @@ class Opener:
             if isinstance(answer, NotModified):
                 if stale is None:
                     raise InvalidAnswer("the origin answered 304 to a request without a condition")
-                known = self._catalog.renewed(stale, answer.headers)
+                known = self._catalog.renewed(stale, answer.headers, asked_at)
                 self._take_back(question)
                 flight.land(Opened(known, 304))
                 return
-            known = self._catalog.learned(answer.meta)
+            known = self._catalog.learned(answer.meta, asked_at)
             self._take_back(question)
             status = 206 if answer.range.length < known.meta.size else 200
             if known.bypass or answer.range.length > (self._fetcher.run_blocks + 1) * self._block_bytes:

@@ -9,32 +9,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from rangecache.errors import GenerationGone, NotCached, NotFound, RangeIgnored
+from rangecache.errors import GenerationGone, NotCached, NotFound, NotStorable, RangeIgnored
 from rangecache.ranges import ByteRange, block_indices
 from rangecache.read.body import BodyReader
 from rangecache.read.conditions import Decision, decide
-from rangecache.read.current import Selector
+from rangecache.read.current import Chooser
 from rangecache.read.fetcher import SKIP_BYTES_MAX
-from rangecache.read.freshness import read_wishes
 from rangecache.read.heads import HeadHabits
 from rangecache.read.messages import HIT_DISK, HIT_MEMORY, CacheStatus, Reply
 from rangecache.read.passing import PassThrough, check_skip, from_hand_off, reaches, single
+from rangecache.read.revalidation import Revalidations
+from rangecache.read.wishes import read_wishes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rangecache.aio.allowance import Allowance
     from rangecache.aio.clock import Clock
+    from rangecache.aio.tasks import Background
     from rangecache.blocks.tiers import Tiers
     from rangecache.origin.base import ObjectStore
     from rangecache.read.body import Presence
-    from rangecache.read.catalog import Catalog, Known
+    from rangecache.read.catalog import Catalog
     from rangecache.read.current import Current
     from rangecache.read.fetcher import Fetcher
-    from rangecache.read.freshness import Wishes
     from rangecache.read.hand_off import HandOff
+    from rangecache.read.known import Known
     from rangecache.read.messages import ReadRequest
     from rangecache.read.opening import Opener
+    from rangecache.read.wishes import Wishes
     from rangecache.telemetry import Metrics
 
 IMMEDIATE_BYTES_MAX: Final = 8 * 1024 * 1024  # more is streamed, whatever the front door would take
@@ -51,13 +54,12 @@ class RangeReader:
         catalog: Catalog,
         fetcher: Fetcher,
         opener: Opener,
+        background: Background,
         metrics: Metrics,
         clock: Clock,
         allowance: Allowance,
         *,
         max_ranges: int,
-        stale_while_revalidate_s: float,
-        stale_if_error_s: float,
     ) -> None:
         """`stores` are asked for what passes through to one client, at his pace; `allowance` counts what he has not
         taken yet."""
@@ -70,14 +72,13 @@ class RangeReader:
         self._max_ranges = max_ranges
         self._allowance = allowance
         self._habits = HeadHabits()
-        self._selector = Selector(
+        self._chooser = Chooser(
             catalog,
             opener,
+            Revalidations(opener, background, clock),
             self._habits,
             clock,
             max_ranges=max_ranges,
-            stale_while_revalidate_s=stale_while_revalidate_s,
-            stale_if_error_s=stale_if_error_s,
         )
 
     # --- without waiting ------------------------------------------------------------------------------------------
@@ -88,14 +89,16 @@ class RangeReader:
 
         Raises `NotFound` where the origin has just said so, and `BadRequest` for malformed conditions.
         """
-        if request.cache_control is not None and read_wishes(request.cache_control).revalidate:
-            return None
         known = self._catalog.peek(request.ref)
         now = self._clock.monotonic()
         if known is None or known.bypass or now >= known.fresh_until:
-            if known is None and self._catalog.is_absent(request.ref):
+            if known is None and request.cache_control is None and self._catalog.is_absent(request.ref):
                 raise NotFound("the origin has no such object")
             return None
+        if request.cache_control is not None:
+            wishes = read_wishes(request.cache_control)
+            if not wishes.met(known.age(now), known.fresh_until - now):
+                return None
         decision = decide(request, known.meta, self._max_ranges)
         if decision.doubtful:
             return None
@@ -131,7 +134,7 @@ class RangeReader:
         for restart in range(RESTARTS + 1):
             try:
                 return await self._open(request)
-            except (GenerationGone, RangeIgnored):
+            except (GenerationGone, NotStorable, RangeIgnored):
                 # Nothing has been sent, and the catalog knows that this version is dead, or has to be passed through.
                 if restart == RESTARTS:
                     raise
@@ -139,11 +142,11 @@ class RangeReader:
 
     async def _open(self, request: ReadRequest) -> Reply:
         wishes = read_wishes(request.cache_control)
-        current = await self._selector.select(request, wishes)
+        current = await self._chooser.choose(request, wishes)
         decision = decide(request, current.known.meta, self._max_ranges)
         if decision.doubtful and current.opened is None and not wishes.only_if_cached and not current.known.bypass:
             # A refusal that rests on what we remember: somebody may just have written.
-            current = await self._selector.ask(request, current.known, anew=True)
+            current = await self._chooser.ask(request, current.known, anew=True)
             decision = decide(request, current.known.meta, self._max_ranges)
         bodiless = request.head or not decision.ranges
         hand_off = current.opened.hand_off if current.opened is not None and current.first else None

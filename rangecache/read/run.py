@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rangecache.errors import RangecacheError
-    from rangecache.read.catalog import Known
+    from rangecache.read.known import Known
 
 
 class Run:

@@ -149,18 +149,25 @@ class FreshnessRule(Section):
     match: ObjectPattern
     """A pattern over `provider/bucket/key`: `*` within a segment, `**` for any number of segments."""
     ttl: Annotated[Literal["immutable", "origin"] | Seconds, BeforeValidator(_read_ttl)]
-    """A duration; or `origin`: what the origin's Cache-Control or Expires says; or `immutable`: never asked again."""
+    """A duration; or `origin`: what the origin's CDN-Cache-Control, Cache-Control or Expires says, as RFC 9111 has it
+    for a shared cache; or `immutable`: never asked again. A duration and `immutable` overrule all that the origin
+    says."""
 
 
 class Defaults(Section):
     """What happens at the edges of freshness."""
 
     stale_while_revalidate: Annotated[Seconds, lasting(0, 365 * DAY)] = 10.0
-    """So long after its time an object is still served at once, while the origin is asked. 0s: never."""
+    """So long after its time an object is still served at once, while the origin is asked. 0s: never. For `ttl: origin`
+    the origin's own `stale-while-revalidate` counts; where it gives none, a value that is set here does, and the
+    built-in one does not, as RFC 9111 wants to be asked."""
     stale_if_error: Annotated[Seconds, lasting(0, 365 * DAY)] = DAY
-    """So long after its time an object is still served where the origin cannot be asked. 0s: never."""
+    """So long after its time an object is still served where the origin cannot be asked, or says 5xx. 0s: never. For
+    `ttl: origin` the origin's own `stale-if-error` goes before, and `must-revalidate`, `proxy-revalidate`, `s-maxage`
+    and `no-cache` forbid it."""
     negative_ttl: Annotated[Seconds, lasting(0, HOUR)] = 2.0
-    """How long "there is no such object" is remembered. Short: Zarr takes it for empty data. 0s: not at all."""
+    """How long "there is no such object" is remembered. Short: Zarr takes it for empty data. For `ttl: origin` the
+    lifetime that the origin gives its 404 goes before, up to a minute. 0s: not at all, whatever the origin says."""
 
 
 class Prefetch(Section):
@@ -270,6 +277,11 @@ class Settings(Section):
             if isinstance(provider, HttpProvider):
                 rules.append((Pattern(f"{name}/**"), "origin"))
         return [*rules, (Pattern("**"), MINUTE)]
+
+    def stale_while_revalidate(self, ttl: Ttl) -> float:
+        """Seconds for objects of that rule, where their origin says nothing."""
+        unasked = ttl == "origin" and "stale_while_revalidate" not in self.defaults.model_fields_set
+        return 0.0 if unasked else self.defaults.stale_while_revalidate
 
     def first_byte_timeout(self, provider: str, bucket: str) -> float:
         """Seconds that the first byte of an answer may take, for a bucket of a configured provider."""

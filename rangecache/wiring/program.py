@@ -21,6 +21,7 @@ from rangecache.patterns import PatternSet, first_match
 from rangecache.read.catalog import Catalog
 from rangecache.read.catalog_store import DiskCatalogStore
 from rangecache.read.fetcher import Fetcher
+from rangecache.read.freshness import Grace
 from rangecache.read.hand_off import hand_off_allowance
 from rangecache.read.opening import Opener
 from rangecache.read.reader import RangeReader
@@ -89,11 +90,15 @@ class Program:
             found = first_match(rules, str(ref))
             return 0.0 if found is None else found
 
+        def grace(ttl: Ttl) -> Grace:
+            return Grace(self.settings.stale_while_revalidate(ttl), self.settings.defaults.stale_if_error)
+
         return Catalog(
             self.clock,
             rule,
             block_bytes=self.settings.cache.block_size,
             negative_ttl_s=self.settings.defaults.negative_ttl,
+            grace=grace,
             store=self.records,
             source=self.origins.source,
         )
@@ -129,12 +134,11 @@ class Program:
             self.catalog,
             self.fetcher,
             opener,
+            self.background,
             self.metrics,
             self.clock,
             self.passing,
             max_ranges=settings.server.max_ranges,
-            stale_while_revalidate_s=settings.defaults.stale_while_revalidate,
-            stale_if_error_s=settings.defaults.stale_if_error,
         )
 
     def _make_port(self) -> DataPort:

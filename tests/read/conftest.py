@@ -15,6 +15,7 @@ from rangecache.origin.memory import MemoryStore
 from rangecache.read.catalog import Catalog
 from rangecache.read.fetcher import Fetcher
 from rangecache.read.filling import Filler
+from rangecache.read.freshness import Grace
 from rangecache.read.hand_off import hand_off_allowance
 from rangecache.read.messages import ReadRequest, Reply
 from rangecache.read.opening import Opener
@@ -64,7 +65,12 @@ class Cache:
         self.tiers = Tiers(tiers or [MemoryTier(memory_bytes)])
         self.ttl: Ttl = ttl
         self.catalog = Catalog(
-            self.clock, lambda ref: self.ttl, block_bytes=BLOCK, negative_ttl_s=negative_ttl_s, store=records
+            self.clock,
+            lambda ref: self.ttl,
+            block_bytes=BLOCK,
+            negative_ttl_s=negative_ttl_s,
+            grace=lambda ttl: Grace(stale_while_revalidate_s, stale_if_error_s),
+            store=records,
         )
         stores = {"mem": around(self.origin)}
         self.fetcher = Fetcher(
@@ -87,12 +93,11 @@ class Cache:
             self.catalog,
             self.fetcher,
             opener,
+            self.background,
             self.metrics,
             self.clock,
             self.allowance,
             max_ranges=256,
-            stale_while_revalidate_s=stale_while_revalidate_s,
-            stale_if_error_s=stale_if_error_s,
         )
 
     async def open(self, range: str | None = None, ref: ObjectRef = REF, **fields: object) -> Reply:

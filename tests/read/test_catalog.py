@@ -11,12 +11,14 @@ import pytest
 from rangecache.httpdate import format_http_date
 from rangecache.model import ObjectRef
 from rangecache.origin.memory import MemoryStore
-from rangecache.read.catalog import Catalog, Known
+from rangecache.read.catalog import BYPASS_S, Catalog
+from rangecache.read.freshness import Grace
 from rangecache.testing.clock import ManualClock
 
 if TYPE_CHECKING:
     from rangecache.model import ObjectMeta
     from rangecache.read.freshness import Ttl
+    from rangecache.read.known import Known
 
 REF = ObjectRef("s3", "b", "k")
 
@@ -133,14 +135,18 @@ async def test_a_renewal_freshens_headers_but_not_those_that_describe_the_bytes(
     clock = ManualClock()
     catalog = _catalog(clock, JsonStore(), "origin")
     known = catalog.learned(_meta())
-    renewed = catalog.renewed(known, {"cache-control": "max-age=5", "content-type": "text/html", "etag": '"x"'})
-    assert renewed.meta.headers["content-type"] == known.meta.headers["content-type"]
+    headers = {"cache-control": "max-age=5", "content-type": "text/html", "etag": '"x"', "content-encoding": "gzip"}
+    renewed = catalog.renewed(known, {**headers, "last-modified": "Thu, 01 Jan 2026 00:00:07 GMT"})
+    assert renewed.meta.headers["content-type"] == "text/html"
+    assert renewed.meta.headers["content-encoding"] == "zstd"
+    assert renewed.meta.last_modified == datetime(2026, 1, 1, 0, 0, 7, tzinfo=UTC)
+    assert renewed.meta.e_tag == known.meta.e_tag
     assert renewed.meta.generation == known.meta.generation
     assert renewed.fresh_until == clock.monotonic() + 5
 
 
 async def test_absences_are_forgotten_after_their_time_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rangecache.read.catalog.ABSENT_MAX", 5)
+    monkeypatch.setattr("rangecache.read.absences.ABSENT_MAX", 5)
     clock = ManualClock()
     catalog = _catalog(clock, JsonStore())
     for i in range(10):
@@ -203,7 +209,140 @@ def test_a_304_without_a_date_is_not_as_old_as_the_first_answer() -> None:
         "date": format_http_date(datetime.fromtimestamp(clock.wall() - 3600, UTC)),
     }
     known = catalog.learned(MemoryStore().put(REF, b"x", headers=headers))
-    assert known.fresh_until == clock.monotonic()
+    assert known.fresh_until == clock.monotonic() + 60 - 3600
     renewed = catalog.renewed(known, {})
     assert renewed.fresh_until == clock.monotonic() + 60
     assert renewed.age(clock.monotonic()) == 0
+
+
+# --- what later answers change ----------------------------------------------------------------------------------------
+
+
+def _put(data: bytes = b"x" * 10_000, **headers: str) -> ObjectMeta:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return MemoryStore().put(REF, data, headers=named)
+
+
+async def test_a_part_that_validates_prolongs_a_version_and_never_shortens_it() -> None:
+    clock = ManualClock()
+    catalog = _catalog(clock, JsonStore(), "origin")
+    known = catalog.learned(_put(cache_control="max-age=60"))
+    await clock.advance(50)
+    assert catalog.confirmed(known, _put(cache_control="max-age=5"))
+    assert catalog.peek(REF) is known
+    assert catalog.confirmed(known, _put(cache_control="max-age=30", x_note="new"))
+    longer = catalog.peek(REF)
+    assert longer is not None
+    assert longer.fresh_until == clock.monotonic() + 30
+    assert longer.age(clock.monotonic()) == 0
+    assert longer.meta.headers["x-note"] == "new"
+    assert longer.block_key(0) == known.block_key(0)
+
+
+async def test_a_part_of_a_version_that_is_no_longer_current_prolongs_nothing() -> None:
+    clock = ManualClock()
+    catalog = _catalog(clock, JsonStore())
+    old = catalog.learned(_put())
+    new = catalog.learned(_put(b"new"))
+    await clock.advance(10)
+    assert catalog.confirmed(old, _put())
+    assert catalog.peek(REF) is new
+    catalog.forget(REF)
+    assert catalog.confirmed(old, _put())
+    assert catalog.peek(REF) is None
+
+
+def test_a_part_that_must_not_be_stored_ends_storing() -> None:
+    clock = ManualClock()
+    catalog = _catalog(clock, JsonStore(), "origin")
+    known = catalog.learned(_put(cache_control="max-age=60"))
+    assert not catalog.confirmed(known, _put(cache_control="no-store"))
+    after = catalog.peek(REF)
+    assert after is not None
+    assert after.bypass
+    assert after.fresh_until == clock.monotonic() + BYPASS_S
+
+
+async def test_a_head_freshens_the_same_version_and_replaces_another() -> None:
+    clock = ManualClock()
+    catalog = _catalog(clock, JsonStore(), "origin")
+    known = catalog.learned(_put(cache_control="max-age=5", x_kept="1"))
+    await clock.advance(10)
+    same = catalog.headed(_put(cache_control="max-age=60"))
+    assert same.fresh_until == clock.monotonic() + 60
+    assert same.meta.headers["x-kept"] == "1"
+    assert same.block_key(0) == known.block_key(0)
+    other = catalog.headed(_put(b"other", cache_control="max-age=60"))
+    assert catalog.peek(REF) is other
+    assert "x-kept" not in other.meta.headers
+    assert other.block_key(0) != known.block_key(0)
+
+
+def test_a_slow_answer_is_as_old_as_it_was_slow() -> None:
+    clock = ManualClock()
+    catalog = _catalog(clock, JsonStore(), "origin")
+    asked_at = catalog.now()
+    clock.shift(7)
+    known = catalog.learned(_put(cache_control="max-age=60"), asked_at)
+    assert known.age(clock.monotonic()) == 7
+    assert known.fresh_until == clock.monotonic() + 53
+    asked_at = catalog.now()
+    clock.shift(3)
+    assert catalog.renewed(known, {}, asked_at).fresh_until == clock.monotonic() + 57
+
+
+def test_fields_that_are_for_one_user_are_not_stored() -> None:
+    catalog = _catalog(ManualClock(), store := JsonStore(), "origin")
+    known = catalog.learned(_put(cache_control='private="x-a", no-cache="x-b", max-age=60', x_a="1", x_b="2", x_c="3"))
+    assert "x-c" in known.meta.headers
+    assert known.meta.headers.keys().isdisjoint({"x-a", "x-b"})
+    assert "x-a" not in json.loads(store.rows[REF])["headers"]
+    assert "x-a" not in catalog.renewed(known, {"x-a": "4"}).meta.headers
+
+
+def test_an_origin_that_refuses_is_not_answered_for_any_longer() -> None:
+    clock = ManualClock()
+    catalog = Catalog(clock, lambda ref: 5.0, block_bytes=4096, negative_ttl_s=2.0, grace=lambda ttl: Grace(10, 100))
+    known = catalog.learned(_put())
+    assert known.grace == Grace(10, 100)
+    catalog.refused(known)
+    after = catalog.peek(REF)
+    assert after is not None
+    assert after.grace is None
+    assert after.fresh_until == known.fresh_until
+    assert catalog.learned(_put()).grace == Grace(10, 100)
+
+
+async def test_a_404_lasts_as_long_as_its_origin_says() -> None:
+    clock = ManualClock()
+    catalog = _catalog(clock, JsonStore(), "origin")
+    asked_at = catalog.now()
+    clock.shift(4)
+    catalog.absent(REF, {"cache-control": "max-age=30"}, asked_at)
+    await clock.advance(25.9)
+    assert catalog.is_absent(REF)
+    await clock.advance(0.2)
+    assert not catalog.is_absent(REF)
+    catalog.absent(REF, {"cache-control": "no-store"})
+    assert not catalog.is_absent(REF)
+
+
+@pytest.mark.parametrize("jump_s", [86_400.0, -86_400.0])
+async def test_a_jump_of_the_wall_clock_ages_nothing(jump_s: float) -> None:
+    clock = ManualClock()
+    catalog = _catalog(clock, JsonStore(), "origin")
+    known = catalog.learned(_put(cache_control="max-age=60"))
+    clock.wall_s += jump_s
+    await clock.advance(30)
+    assert catalog.peek(REF) is known
+    assert known.age(clock.monotonic()) == 30
+    assert known.fresh_until - clock.monotonic() == 30
+
+
+async def test_what_may_be_used_after_its_time_is_the_same_after_a_restart() -> None:
+    clock, store = ManualClock(), JsonStore()
+    meta = _put(cache_control="max-age=60, stale-while-revalidate=7, stale-if-error=9")
+    _catalog(clock, store, "origin").learned(meta)
+    after = await _restart(clock, store, "origin")
+    assert after is not None
+    assert after.grace == Grace(7, 9)

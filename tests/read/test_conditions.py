@@ -26,6 +26,9 @@ META = ObjectMeta(
 JUST_WRITTEN = replace(META, headers={"date": MODIFIED})
 
 
+UNDATED = replace(META, last_modified=None)
+
+
 def _decide(meta: ObjectMeta = META, **fields: str | bool) -> Decision:
     return decide(ReadRequest(REF, **fields), meta, 256)  # type: ignore[arg-type]
 
@@ -121,3 +124,17 @@ def test_malformed_lists_of_tags_are_refused(header: str) -> None:
 @pytest.mark.parametrize(("header", "count"), [("", 0), (",", 0), ('"a"', 1), ('"a",,W/"b" ,', 2), ('"a,b"', 1)])
 def test_lists_of_tags(header: str, count: int) -> None:
     assert len(parse_tags(header)) == count
+
+
+@pytest.mark.parametrize(
+    ("since", "meta", "status"),
+    [
+        ("Thu, 02 Jan 2025 00:00:00 GMT", UNDATED, 304),
+        ("Thu, 02 Jan 2025 00:00:01 GMT", UNDATED, 304),
+        ("Wed, 01 Jan 2025 23:59:59 GMT", UNDATED, 200),
+        ("garbage", UNDATED, 200),
+        ("Thu, 02 Jan 2025 00:00:00 GMT", replace(UNDATED, headers={}), 200),
+    ],
+)
+def test_an_object_without_a_date_is_as_old_as_its_origin_s_answer(since: str, meta: ObjectMeta, status: int) -> None:
+    assert _decide(meta, if_modified_since=since).status == status
