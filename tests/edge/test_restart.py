@@ -40,7 +40,7 @@ async def everything_is_on_disk(proxy: Proxy, objects: int = 1, blocks: int = BL
 
 def catalogued(proxy: Proxy) -> int:
     """Records in the catalog's database, as another process sees them."""
-    database = proxy.cache / "catalog-1" / "cache.db"
+    database = proxy.cache / "catalog-2" / "cache.db"
     if not database.exists():
         return 0
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
@@ -189,7 +189,7 @@ async def test_a_ruined_catalog_makes_the_cache_cold_and_nothing_worse(tmp_path:
         await proxy.get("k")
         await everything_is_on_disk(proxy)
         await proxy.kill()
-        for path in (proxy.cache / "catalog-1").iterdir():
+        for path in (proxy.cache / "catalog-2").iterdir():
             path.write_bytes(b"\xff" * path.stat().st_size)
         await proxy.start()
         assert (await proxy.get("k")).body == DATA

@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rangecache.errors import TierError
 from rangecache.model import ObjectRef
-from rangecache.read import catalog_store
-from rangecache.read.catalog_store import PUT_ASIDE_MAX, DiskCatalogStore
+from rangecache.read import catalog_database, catalog_store
+from rangecache.read.catalog_database import PUT_ASIDE_MAX
+from rangecache.read.catalog_store import DiskCatalogStore
+from rangecache.read.selection import Selection
 from rangecache.testing.clock import ManualClock
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
 REF = ObjectRef("s3", "bucket", "scenes/ä.tif")
 RECORD = {"size": 5, "e_tag": '"abc"', "headers": {"content-type": "image/tiff"}, "fresh_s": None, "age_s": 0.5}
-KEY = zlib.compress(json.dumps(list(REF)).encode(), 1)
+KEY = str(REF)
 
 
 class Unpickled:
@@ -43,7 +46,7 @@ class Unpickled:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    return tmp_path / "catalog-1" / "cache.db"
+    return tmp_path / "catalog-2" / "cache.db"
 
 
 @pytest.fixture
@@ -105,8 +108,8 @@ async def test_what_is_forgotten_while_it_is_read_is_not_returned(
 
     await written(open_store)
     store = open_store()
-    gate, read = threading.Event(), catalog_store._read
-    monkeypatch.setattr(catalog_store, "_read", lambda cache, ref: (gate.wait(30), read(cache, ref))[1])
+    gate, read = threading.Event(), catalog_database._read
+    monkeypatch.setattr(catalog_database, "_read", lambda cache, ref: (gate.wait(30), read(cache, ref))[1])
     reading = asyncio.ensure_future(store.get(REF))
     await asyncio.sleep(0)
     store.forget(REF)
@@ -146,18 +149,61 @@ async def test_what_is_pending_when_the_directory_is_lost_is_not_written(open_st
     assert not database.exists()
 
 
-async def test_too_many_pending_changes_lose_the_oldest(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog_store, "PENDING_MAX", 3)
+async def test_of_too_many_pending_changes_the_last_keep_no_record_and_revive_none(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refs = [ObjectRef("s3", "bucket", str(number)) for number in range(5)]
     await written(open_store, *refs)
+    monkeypatch.setattr(catalog_store, "PENDING_MAX", 3)
+    store, newer = open_store(), {**RECORD, "size": 6}
+    for ref in refs:
+        store.put(ref, newer)
+    assert [await store.get(ref) for ref in refs] == [newer, newer, newer, None, None]
+    await store.aclose()
     store = open_store()
-    assert [await store.get(ref) for ref in refs] == [None, None, RECORD, RECORD, RECORD]
+    assert [await store.get(ref) for ref in refs] == [newer, newer, newer, None, None]
+
+
+async def test_a_forget_is_never_lost_among_too_many_changes(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was, once the queue was full: the record came back, at once and after a restart."""
+    refs = [ObjectRef("s3", "bucket", str(number)) for number in range(30)]
+    await written(open_store, *refs)
+    monkeypatch.setattr(catalog_store, "PENDING_MAX", 3)
+    store = open_store()
+    for ref in refs[:20]:
+        store.forget(ref)
+    for ref in refs[20:]:
+        store.put(ref, RECORD)
+    assert [await store.get(ref) for ref in refs[:20]] == [None] * 20
+    await store.aclose()
+    store = open_store()
+    assert [await store.get(ref) for ref in refs[:20]] == [None] * 20
+
+
+async def test_more_forgets_than_can_be_remembered_empty_the_database(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refs = [ObjectRef("s3", "bucket", str(number)) for number in range(30)]
+    await written(open_store, *refs)
+    monkeypatch.setattr(catalog_store, "FORGETS_MAX", 10)
+    store = open_store()
+    for ref in refs[:11]:
+        store.forget(ref)
+    assert [await store.get(ref) for ref in refs] == [None] * 30
+    store.put(REF, RECORD)
+    await store.flush()
+    assert [await store.get(ref) for ref in (refs[0], refs[29], REF)] == [None, None, RECORD]
+    await store.aclose()
+    store = open_store()
+    assert [await store.get(ref) for ref in (refs[0], refs[29], REF)] == [None, None, RECORD]
 
 
 async def test_the_database_is_bounded_and_the_oldest_records_go(
     open_store: OpenStore, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(catalog_store._SETTINGS, "size_limit", 512 * 1024)
+    monkeypatch.setitem(catalog_database._SETTINGS, "size_limit", 512 * 1024)
     store = open_store()
     chance = random.Random(3)
     for number in range(600):
@@ -174,7 +220,7 @@ async def test_the_database_is_bounded_and_the_oldest_records_go(
 async def test_a_record_larger_than_any_should_be_is_not_kept_and_replaces(open_store: OpenStore) -> None:
     await written(open_store)
     store = open_store()
-    store.put(REF, {"headers": {"x": "y" * catalog_store.RECORD_BYTES_MAX}})
+    store.put(REF, {"headers": {"x": "y" * catalog_database.RECORD_BYTES_MAX}})
     await store.aclose()
     assert await open_store().get(REF) is None
 
@@ -289,7 +335,7 @@ def overwrite_pages(database: Path) -> None:
 
 
 def newer_format(database: Path) -> None:
-    change(database, "PRAGMA user_version = 2")
+    change(database, "PRAGMA user_version = 3")
 
 
 def another_schema(database: Path) -> None:
@@ -363,7 +409,7 @@ async def test_a_database_that_cannot_be_used_is_put_aside_and_begun_anew(
     await store.aclose()
     assert await open_store().get(REF) == RECORD
     # A file without tables is one that was being made when the program was killed: there is nothing to put aside.
-    assert (tmp_path / "catalog-1.aside").exists() == (damage is not no_tables)
+    assert (tmp_path / "catalog-2.aside").exists() == (damage is not no_tables)
 
 
 async def test_a_database_that_another_program_has_locked_is_put_aside(
@@ -377,23 +423,42 @@ async def test_a_database_that_another_program_has_locked_is_put_aside(
         store.put(REF, RECORD)
         await store.flush()
         assert await store.get(REF) == RECORD
-        assert (tmp_path / "catalog-1.aside").exists()
+        assert (tmp_path / "catalog-2.aside").exists()
         other.execute("ROLLBACK")
 
 
-async def test_a_lock_taken_while_it_is_open_costs_changes_and_no_reads(open_store: OpenStore, database: Path) -> None:
+async def test_a_lock_taken_while_it_is_open_costs_changes_and_revives_nothing(
+    open_store: OpenStore, database: Path
+) -> None:
+    other_ref = ObjectRef("s3", "bucket", "other")
+    await written(open_store, REF, other_ref)
     store = open_store()
-    store.put(REF, RECORD)
-    await store.flush()
+    assert await store.get(REF) == RECORD
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         store.put(REF, {"size": 6})
         await store.flush()
-        assert await store.get(REF) == RECORD
+        assert await store.get(REF) is None
+        assert await store.get(other_ref) == RECORD
         other.execute("ROLLBACK")
-    store.put(REF, {"size": 7})
+    store.put(other_ref, {"size": 7})
     await store.flush()
-    assert await store.get(REF) == {"size": 7}
+    assert (await store.get(REF), await store.get(other_ref)) == (None, {"size": 7})
+    await store.aclose()
+    assert await open_store().get(REF) is None
+
+
+async def test_what_cannot_be_forgotten_until_the_end_takes_the_database_along(
+    open_store: OpenStore, database: Path
+) -> None:
+    await written(open_store)
+    store = open_store()
+    assert await store.get(REF) == RECORD
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        store.forget(REF)
+        await store.aclose()
+    assert await open_store().get(REF) is None
 
 
 @pytest.mark.parametrize("damage", [truncate, garbage, empty, overwrite_pages])
@@ -430,7 +495,7 @@ async def test_it_gives_up_when_every_new_database_fails_too(
     def failing(path: str) -> None:
         raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr(catalog_store, "_examine", failing)
+    monkeypatch.setattr(catalog_database, "_examine", failing)
     store = open_store()
     for _ in range(3 * PUT_ASIDE_MAX):
         assert await store.get(REF) is None
@@ -458,3 +523,140 @@ async def test_a_hundred_mutilated_databases_are_absent_or_right(
         for ref in refs[:5]:
             assert await store.get(ref) in (None, RECORD)
         await store.aclose()
+
+
+# --- many at once ---------------------------------------------------------------------------------------------------
+
+NAMES = ["a", "a/b", "a.c", "ab", "b", "ä", "Z", "\U0001f600", "a\U0010ffff"]
+MANY = [ObjectRef(p, b, key, v) for p in ("gs", "s3") for b in ("d", "data") for key in NAMES for v in (None, "v1")]
+SELECTIONS = ["", "s3", "s3/d", "s3/d/a", "s3/d/a/", "s3/d/ä", "s3/data/a\U0010ffff", "none"]
+
+
+async def refs_of(store: DiskCatalogStore, selection: Selection) -> set[ObjectRef]:
+    found = [ref async for refs in store.refs(selection) for ref in refs]
+    assert len(found) == len(set(found))
+    return set(found)
+
+
+@pytest.mark.parametrize("pending", [True, False])
+@pytest.mark.parametrize("selection", [*map(Selection.prefix, SELECTIONS), Selection.an_object("s3/d/a")])
+async def test_a_purge_takes_what_is_meant_and_nothing_else(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, selection: Selection, pending: bool
+) -> None:
+    monkeypatch.setattr(catalog_store, "NAMES_BATCH", 5)
+    monkeypatch.setattr(catalog_store, "DELETE_BATCH", 3)
+    store = open_store()
+    for ref in MANY:
+        store.put(ref, RECORD)
+    if not pending:
+        await store.flush()
+    meant = {ref for ref in MANY if selection.matches(ref)}
+    assert await refs_of(store, selection) == meant
+    assert await store.purge(selection) == (meant, "")
+    assert [ref for ref in MANY if await store.get(ref) is None] == [ref for ref in MANY if ref in meant]
+    await store.aclose()
+    store = open_store()
+    assert [ref for ref in MANY if await store.get(ref) is None] == [ref for ref in MANY if ref in meant]
+    assert await refs_of(store, Selection.prefix("")) == set(MANY) - meant
+
+
+async def test_pages_go_through_all_records_in_the_order_of_their_names(open_store: OpenStore) -> None:
+    store = open_store()
+    for ref in MANY[::2]:
+        store.put(ref, RECORD)
+    await store.flush()
+    for ref in MANY[1::2]:
+        store.put(ref, RECORD)
+    store.forget(MANY[4])
+    found: list[ObjectRef] = []
+    after: str | None = None
+    while True:
+        page = await store.page(Selection.prefix("s3"), after, 5)
+        assert len(page.entries) <= 5
+        assert all(entry.record == RECORD for entry in page.entries)
+        found += [entry.ref for entry in page.entries]
+        if (after := page.last) is None:
+            break
+    assert found == sorted(
+        (ref for ref in MANY if ref.provider == "s3" and ref != MANY[4]), key=lambda ref: (str(ref), ref.version or "")
+    )
+
+
+async def test_while_it_is_purged_a_record_is_absent(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the row is deleted, and where it was read before and arrives after."""
+    other = ObjectRef("s3", "bucket", "other")
+    await written(open_store, REF, other)
+    store = open_store()
+    gate, read = threading.Event(), catalog_database._read
+    monkeypatch.setattr(catalog_database, "_read", lambda cache, ref: (read(cache, ref), gate.wait(30))[0])
+    before = asyncio.ensure_future(store.get(REF))
+    await asyncio.sleep(0)
+    purging = asyncio.ensure_future(store.purge(Selection.prefix("s3/bucket/scenes")))
+    await asyncio.sleep(0)
+    assert await store.get(REF) is None
+    gate.set()
+    assert await before is None
+    assert (await purging).refs == {REF}
+    assert await store.get(REF) is None
+    assert await store.get(other) == RECORD
+
+
+async def test_what_is_put_while_it_is_purged_is_believed_and_may_be_lost_with_a_restart(open_store: OpenStore) -> None:
+    await written(open_store)
+    store = open_store()
+    purging = asyncio.ensure_future(store.purge(Selection.prefix("")))
+    await asyncio.sleep(0)
+    store.put(REF, {"size": 6})
+    assert await store.get(REF) == {"size": 6}
+    await purging
+    await store.aclose()
+    assert await open_store().get(REF) in (None, {"size": 6})
+
+
+async def test_a_purge_of_a_locked_database_says_that_it_failed(open_store: OpenStore, database: Path) -> None:
+    await written(open_store)
+    store = open_store()
+    assert await store.get(REF) == RECORD
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert await store.purge(Selection.prefix("")) == (set(), "its database cannot be written now")
+        other.execute("ROLLBACK")
+    assert await store.purge(Selection.prefix("")) == ({REF}, "")
+
+
+async def test_a_purge_without_the_directory_says_that_it_failed(open_store: OpenStore) -> None:
+    await written(open_store)
+    store = open_store(lambda: False)
+    assert await store.purge(Selection.prefix("")) == (set(), "its database cannot be read now")
+    with pytest.raises(TierError):
+        await refs_of(store, Selection.prefix(""))
+
+
+async def test_a_row_with_a_foreign_file_or_without_sense_is_deleted_and_nothing_else_is(
+    open_store: OpenStore, database: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(catalog_store, "DELETE_BATCH", 2)
+    await written(open_store, *MANY)
+    (tmp_path / "mine").write_text("not yours")
+    change(database, "UPDATE Cache SET filename = '../mine'")
+    for number in range(9):
+        change(database, "UPDATE Cache SET key = ? WHERE key = ?", f"a{number}", str(MANY[2 * number]))
+    store = open_store()
+    assert (await store.purge(Selection.prefix(""))).failed == ""
+    assert await refs_of(store, Selection.prefix("")) == set()
+    assert (tmp_path / "mine").exists()
+
+
+async def test_a_name_that_would_be_read_as_another_has_no_record(open_store: OpenStore) -> None:
+    store, odd = open_store(), ObjectRef("s3", "bucket", "scenes/ä.tif\nv1")
+    store.put(odd, RECORD)
+    await store.flush()
+    assert await store.get(odd) is None
+    assert await store.get(REF._replace(version="v1")) is None
+
+
+async def test_records_of_another_format_are_removed(open_store: OpenStore, tmp_path: Path) -> None:
+    for name in ("catalog-1", "catalog-1.aside", "catalog-x", "mine"):
+        (tmp_path / name).mkdir()
+    await written(open_store)
+    assert {path.name for path in tmp_path.iterdir()} == {"catalog-2", "catalog-x", "mine"}
