@@ -183,6 +183,9 @@ class Metrics:
         self.disk_writes_dropped = Gauge("disk_writes_dropped_total", "Blocks not written as the disk queue was full.")
         self.disk_state = Gauge("disk_state", "1 for the state that the disk tier is in: rw, ro or off.", ("state",))
         self.coalesced = Counter("coalesced_total", "Times that a reader joined a fetch that was already under way.")
+        self.prefetch_blocks = Counter(
+            "prefetch_blocks_total", "Blocks fetched ahead of readers, by whether one came for them.", ("outcome",)
+        )
         self.retry_budget_tokens = Gauge("retry_budget_tokens", "Repeats that the ledger would allow now.")
         self.version_conflicts = Counter(
             "version_conflicts_total", "Answers that were of another version than the one pinned.", ("provider",)

@@ -15,7 +15,7 @@ What a caller may rely on, whatever the provider:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 Purpose = Literal["demand", "prefetch", "revalidate", "warm", "list", "retry"]
 """Why a request is sent: a label of the metrics, and what is shed first."""
+
+PATIENT: Final[frozenset[Purpose]] = frozenset(("prefetch", "warm"))
+"""What no reader waits for, unless one comes to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from rangecache.aio.permits import Permits, Ticket
+from rangecache.origin.base import PATIENT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from rangecache.origin.base import GetResult, ListPage, NotModified, ObjectStore, Purpose
     from rangecache.ranges import RangeSpec
 
-PATIENT: Final[frozenset[Purpose]] = frozenset(("prefetch", "warm"))
 PATIENT_SHARE: Final = 0.5  # of the permits: the other half is always for those who are waited for
 
 

@@ -66,13 +66,22 @@ def _add(cell: Cell) -> None:
 
 
 class Observed:
-    """An `ObjectStore` around another one; changes nothing."""
+    """An `ObjectStore` around another one; changes nothing. `on_throttled` hears of every answer that asks for fewer
+    requests, also of those that are repeated with success."""
 
-    def __init__(self, store: ObjectStore, metrics: Metrics, clock: Clock, provider: str) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        metrics: Metrics,
+        clock: Clock,
+        provider: str,
+        on_throttled: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._store = store
         self._metrics = metrics
         self._clock = clock
         self._provider = provider
+        self._on_throttled = on_throttled
         self._duration = metrics.origin_request_duration.cell(provider)
 
     def source(self, ref: ObjectRef) -> str:
@@ -150,6 +159,8 @@ class Observed:
     def _ended(self, purpose: Purpose, outcome: Outcome, started_at: float) -> None:
         _add(self._metrics.origin_requests.cell(self._provider, purpose, outcome))
         self._duration.observe(self._clock.monotonic() - started_at)
+        if outcome == "throttled":
+            self._on_throttled(self._provider)
 
 
 class _Counted:

@@ -13,7 +13,7 @@ from rangecache.errors import BudgetExhausted, TransientError
 from rangecache.ranges import block_indices
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Container, Iterator, Sequence
 
     from rangecache.blocks.tiers import Tiers
     from rangecache.ranges import ByteRange
@@ -44,20 +44,55 @@ class BodyReader:
     """Reads `ranges` of one version. Used once, by one task."""
 
     def __init__(
-        self, known: Known, ranges: Sequence[ByteRange], tiers: Tiers, fetcher: Fetcher, served: Counter
+        self,
+        known: Known,
+        ranges: Sequence[ByteRange],
+        tiers: Tiers,
+        fetcher: Fetcher,
+        served: Counter,
+        *,
+        prefetched: Container[int] = (),
+        on_left: Callable[[], None] = lambda: None,
     ) -> None:
+        """`prefetched` are blocks that were fetched ahead for this very read: they count as fetched for it. `on_left`
+        is called if the reader leaves before the end."""
         self._known = known
         self._ranges = ranges
         self._tiers = tiers
         self._fetcher = fetcher
         self._served = served
+        self._prefetched = prefetched
+        self._on_left = on_left
         self._attached: list[Run] = []
         self._plan = self._blocks()
         self._claimed = 0
         self._passed = 0
         self._position = 0
         self._left_bytes = sum(wanted.length for wanted in ranges)
+        self._first_missing: int | None = None
         self.presence = Presence()
+
+    def begin(self) -> None:
+        """Look over the beginning of the answer and claim what is missing of it. `pieces` has to be begun right after
+        this."""
+        presence, ahead = self.presence, self._blocks()
+        for _, index in zip(range(SURVEY_BLOCKS), ahead, strict=False):
+            key = self._known.block_key(index)
+            if self._tiers.peek(key) is not None:
+                ahead_of_him = index in self._prefetched
+                presence.memory += not ahead_of_him
+                presence.missing += ahead_of_him
+                presence.joined |= ahead_of_him
+                continue
+            flying = self._fetcher.flying(key)
+            if not flying and self._tiers.contains(key):
+                presence.disk += 1
+                continue
+            presence.missing += 1
+            presence.joined |= flying
+            if self._first_missing is None:
+                self._first_missing = index
+        self._claim_next()
 
     async def pieces(self) -> AsyncGenerator[memoryview, int | None]:
         """The bytes of all ranges in order; no piece crosses a range's border, and none is longer than what was sent
@@ -69,7 +104,7 @@ class BodyReader:
         """
         block_bytes = self._known.block_bytes
         try:
-            await self._prime()
+            await self._wait_for_first()
             most_bytes = yield PRIMED
             at = -1
             for number, wanted in enumerate(self._ranges):
@@ -90,6 +125,8 @@ class BodyReader:
                 # Whoever was given the last piece need not come back for more.
                 self._fetcher.detach(run, satisfied=not self._left_bytes)
             self._attached.clear()
+            if self._left_bytes:
+                self._on_left()
 
     def _blocks(self) -> Iterator[int]:
         """Block numbers in the order in which they are read."""
@@ -100,30 +137,23 @@ class BodyReader:
                     yield index
                 before = index
 
-    async def _prime(self) -> None:
-        """Look over the beginning of the answer, start what is missing, and wait for the first run's head."""
-        presence, ahead = self.presence, self._blocks()
-        missing = None
-        for _, index in zip(range(SURVEY_BLOCKS), ahead, strict=False):
-            key = self._known.block_key(index)
-            if self._tiers.peek(key) is not None:
-                presence.memory += 1
-            elif self._fetcher.flying(key):
-                presence.missing += 1
-                presence.joined = True
-                missing = index if missing is None else missing
-            elif self._tiers.contains(key):
-                presence.disk += 1
-            else:
-                presence.missing += 1
-                missing = index if missing is None else missing
-        self._claim_next()
+    async def _wait_for_first(self) -> None:
+        """Wait for the head of the first run that is missing."""
+        missing = self._first_missing
         if missing is None:
             return
         # What is missing only behind a whole run's worth of cached blocks is not waited for: they can go out meanwhile.
-        run = self._run_at(missing * self._known.block_bytes)
-        if run is not None:
-            await run.wait_opened()
+        while (run := self._run_at(missing * self._known.block_bytes)) is not None:
+            try:
+                await run.wait_opened()
+            except (TransientError, BudgetExhausted):
+                if run.purpose != "prefetch":
+                    raise
+                # Fetched ahead of everybody it was not tried again. Now somebody waits.
+                self._leave(run)
+                self._attach(self._fetcher.claim(self._known, range(missing, run.blocks.stop), "demand"))
+            else:
+                return
 
     def _claim_next(self) -> bool:
         """Claim the next blocks of the plan, one run's worth. False at its end."""
@@ -183,7 +213,12 @@ class BodyReader:
                 self._leave(run)
                 continue
             if run is not None:
-                piece = await run.read(position, end)
+                try:
+                    piece = await run.read(position, end)
+                except (TransientError, BudgetExhausted):
+                    if run.purpose != "prefetch":
+                        raise
+                    continue  # nor was it tried again before anybody waited for it
                 if piece is not None:
                     return piece, "origin"
             block, source = self._tiers.peek(key), "memory"
@@ -191,5 +226,6 @@ class BodyReader:
                 block, source = await self._tiers.find(key) or (None, "")
             if block is not None:
                 offset = index * self._known.block_bytes
-                return block[position - offset : end - offset], source
+                found_in = "origin" if index in self._prefetched else source
+                return block[position - offset : end - offset], found_in
             self._attach(self._fetcher.claim(self._known, needed, "demand", needed=index))

@@ -36,17 +36,17 @@ from rangecache.errors import (
     RangeNotSatisfiable,
     Unavailable,
 )
-from rangecache.origin.base import GetResult
+from rangecache.origin.base import PATIENT, GetResult
 from rangecache.ranges import ByteRange, runs
 from rangecache.read.known import IMMUTABLE
 from rangecache.read.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from rangecache.aio.tasks import Background
     from rangecache.blocks.base import BlockStore
-    from rangecache.model import BlockKey, ObjectMeta
+    from rangecache.model import BlockKey, ObjectMeta, ObjectRef
     from rangecache.origin.base import ObjectStore, Purpose
     from rangecache.read.catalog import Catalog
     from rangecache.read.known import Known
@@ -71,9 +71,11 @@ class Fetcher:
         run_blocks: int,
         gap_blocks: int,
         ahead_bytes: int,
+        promote: Callable[[ObjectRef, ByteRange], None] = lambda _ref, _range: None,
     ) -> None:
         """`run_blocks` is the longest run; `gap_blocks` how many blocks may be over-read to join two runs;
-        `ahead_bytes` how much may be kept for readers, and fetched ahead of them, all together."""
+        `ahead_bytes` how much may be kept for readers, and fetched ahead of them, all together. `promote` tells the
+        provider that a reader has come to wait for a GET that was sent for none."""
         self._stores = stores
         self._tiers = tiers
         self._catalog = catalog
@@ -82,6 +84,7 @@ class Fetcher:
         self.run_blocks = run_blocks
         self._gap_blocks = gap_blocks
         self._ahead_bytes = ahead_bytes
+        self._promote = promote
         self._flying: dict[BlockKey, Run] = {}
         self._held: OrderedDict[Run, int] = OrderedDict()  # runs that keep blocks for their readers, and how many bytes
         self.held_bytes = 0
@@ -114,17 +117,32 @@ class Fetcher:
             run = self._flying.get(key)
             if run is not None:
                 found[run] = None
+                if run.purpose in PATIENT and purpose not in PATIENT:
+                    self._promote(run.known.meta.ref, ByteRange(run.start, run.end))
             elif self._tiers.peek(key) is None if index == needed else not self._tiers.contains(key):
                 missing.append(index)
         self._coalesced.value += len(found)
         for blocks in runs(missing, self.run_blocks, self._gap_blocks):
-            run = Run(known, blocks)
-            self._register(run, self._epochs.now)
-            run.task = self._background.spawn(self._fetch(run, purpose), f"fetch {known.meta.ref.provider}")
-            # A task that is cancelled before its first step runs no line of its own, not even a `finally`.
-            run.task.add_done_callback(partial(self._ended, run))
-            found[run] = None
+            found[self._start(known, blocks, purpose)] = None
         return sorted(found, key=lambda run: run.start)
+
+    def fetch_ahead(self, known: Known, indices: Iterable[int]) -> list[Run]:
+        """Start the runs that bring those of the blocks, ascending, which are not here and not on their way. No reader
+        waits for them."""
+        missing = [
+            index
+            for index in indices
+            if (key := known.block_key(index)) not in self._flying and not self._tiers.contains(key)
+        ]
+        return [self._start(known, blocks, "prefetch") for blocks in runs(missing, self.run_blocks)]
+
+    def _start(self, known: Known, blocks: range, purpose: Purpose) -> Run:
+        run = Run(known, blocks, purpose)
+        self._register(run, self._epochs.now)
+        run.task = self._background.spawn(self._fetch(run), f"fetch {known.meta.ref.provider}")
+        # A task that is cancelled before its first step runs no line of its own, not even a `finally`.
+        run.task.add_done_callback(partial(self._ended, run))
+        return run
 
     def adopt(self, known: Known, answer: GetResult, epoch: int) -> Run:
         """A run for the whole blocks of an answer that the caller has open and will `land` in its own task. The origin
@@ -189,7 +207,7 @@ class Fetcher:
         except RangecacheError as error:
             self._failed(run, error)
 
-    async def _fetch(self, run: Run, purpose: Purpose) -> None:
+    async def _fetch(self, run: Run) -> None:
         meta = run.known.meta
         # The operator's `immutable` may stand in for a validator that the origin does not have: nothing to pin to.
         pin = None if meta.validator == IMMUTABLE else meta
@@ -197,7 +215,7 @@ class Fetcher:
         asked_at = self._catalog.now()
         try:
             async with self._stores[meta.ref.provider].get(
-                meta.ref, range=wanted, if_match=pin, purpose=purpose
+                meta.ref, range=wanted, if_match=pin, purpose=run.purpose
             ) as answer:
                 if not isinstance(answer, GetResult):
                     raise InvalidAnswer("the origin answered 304 to a request without a condition")

@@ -48,6 +48,10 @@ class CacheStatus:
 
 
 HIT_MEMORY: Final = CacheStatus("hit", hit=True, detail="memory")
+PREFETCHED: Final = CacheStatus(
+    "miss", detail="prefetched", fwd="uri-miss", fwd_status=206, stored=True, collapsed=True
+)
+"""Fetched ahead for this very request: it waited for nothing, and yet it is no hit."""
 HIT_DISK: Final = CacheStatus("hit", hit=True, detail="disk")
 
 Body = Sequence[memoryview] | AsyncGenerator[memoryview, int | None]

@@ -7,6 +7,7 @@ begun anew, once; later the answer is aborted.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from rangecache.errors import GenerationGone, NotCached, NotFound, NotStorable, RangeIgnored
@@ -16,7 +17,7 @@ from rangecache.read.conditions import Decision, decide
 from rangecache.read.current import Chooser
 from rangecache.read.fetcher import SKIP_BYTES_MAX
 from rangecache.read.heads import HeadHabits
-from rangecache.read.messages import HIT_DISK, HIT_MEMORY, CacheStatus, Reply
+from rangecache.read.messages import HIT_DISK, HIT_MEMORY, PREFETCHED, CacheStatus, Reply
 from rangecache.read.passing import PassThrough, check_skip, from_hand_off, reaches, single
 from rangecache.read.revalidation import Revalidations
 from rangecache.read.wishes import read_wishes
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from rangecache.read.known import Known
     from rangecache.read.messages import ReadRequest
     from rangecache.read.opening import Opener
+    from rangecache.read.prefetcher import Prefetcher
     from rangecache.read.wishes import Wishes
     from rangecache.telemetry import Metrics
 
@@ -54,6 +56,7 @@ class RangeReader:
         catalog: Catalog,
         fetcher: Fetcher,
         opener: Opener,
+        prefetcher: Prefetcher,
         background: Background,
         metrics: Metrics,
         clock: Clock,
@@ -67,6 +70,8 @@ class RangeReader:
         self._tiers = tiers
         self._catalog = catalog
         self._fetcher = fetcher
+        self._prefetcher = prefetcher
+        self._watched = prefetcher.watched
         self._served = metrics.served_bytes
         self._clock = clock
         self._max_ranges = max_ranges
@@ -108,7 +113,12 @@ class RangeReader:
         if views is None:
             return None
         self._habits.read(request.ref)
-        return Reply(decision.status, known.meta, HIT_MEMORY, known.age(now), decision.ranges, views)
+        source, cache = "memory", HIT_MEMORY
+        track = self._watched.get(known.meta.generation)
+        if track is not None and self._prefetcher.hit(track, decision.ranges):
+            source, cache = "origin", PREFETCHED
+        self._served.cell(request.ref.provider, source).value += sum(map(len, views))
+        return Reply(decision.status, known.meta, cache, known.age(now), decision.ranges, views)
 
     def _resident(self, known: Known, ranges: tuple[ByteRange, ...], most_bytes: int) -> list[memoryview] | None:
         """The bytes of all ranges, if every block is in memory and they are not too many."""
@@ -124,7 +134,6 @@ class RangeReader:
                     return None
                 offset = index * block_bytes
                 views.append(block[max(0, wanted.start - offset) : wanted.end - offset])
-        self._served.cell(known.meta.ref.provider, "memory").value += total
         return views
 
     # --- with waiting ---------------------------------------------------------------------------------------------
@@ -169,7 +178,18 @@ class RangeReader:
         if wishes.only_if_cached and not self._all_cached(known, decision.ranges):
             raise NotCached("a part of these bytes is not in the cache, and only-if-cached was asked")
         self._habits.read(request.ref)
-        body = BodyReader(known, decision.ranges, self._tiers, self._fetcher, self._served)
+        course = self._prefetcher.missed(known, decision.ranges)
+        body = BodyReader(
+            known,
+            decision.ranges,
+            self._tiers,
+            self._fetcher,
+            self._served,
+            prefetched=course.taken,
+            on_left=partial(self._prefetcher.left, course),
+        )
+        body.begin()
+        self._prefetcher.follow(course)
         pieces = body.pieces()
         await anext(pieces)
         return Reply(decision.status, known.meta, self._status(current, body.presence), age_s, decision.ranges, pieces)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rangecache.errors import RangecacheError
+    from rangecache.origin.base import Purpose
     from rangecache.read.known import Known
 
 
@@ -34,13 +35,16 @@ class Run:
         "followers",
         "known",
         "opened",
+        "purpose",
         "readers",
         "start",
         "task",
     )
 
-    def __init__(self, known: Known, blocks: range) -> None:
+    def __init__(self, known: Known, blocks: range, purpose: Purpose = "demand") -> None:
         self.known = known
+        self.purpose = purpose
+        """Why it was begun; a reader may have come to wait for it since."""
         self.blocks = blocks
         self.start = blocks.start * known.block_bytes
         self.end = max(self.start, min(blocks.stop * known.block_bytes, known.meta.size))

@@ -38,7 +38,6 @@ KEYS: Final[dict[tuple[str, ...], Later]] = {
     ("server", "auth", "tokens_file"): Later("remove it, and let something in front check who asks: mode external"),
     ("cache", "shared"): Later("set enabled to false; each program has a cache of its own"),
     ("defaults", "listing_ttl"): Later("remove it, as nothing is listed"),
-    ("fetch", "prefetch", "max_window"): Later("remove it; fetch.prefetch.memory bounds what is read ahead"),
     ("throttle",): Later("remove it or set its keys to unlimited"),
     ("telemetry", "otlp_endpoint"): Later("set it to null and scrape /metrics of the admin port"),
     ("s3_front",): Later("remove it; objects are read over server.listen"),

@@ -171,8 +171,11 @@ class Defaults(Section):
 
 
 class Prefetch(Section):
-    """Reading ahead within one large answer."""
+    """Reading ahead of readers whose way can be told from their reads, and within one large answer."""
 
+    max_window: Annotated[Bytes, sized(0, 1 * GIB)] = 16 * MIB
+    """How far ahead of one reader who reads forward, backward or at equal distances is fetched at most. It begins with
+    one block and doubles as long as the reader goes on. 0: nothing is fetched ahead of requests."""
     memory: Annotated[Bytes, sized(64 * KIB, 64 * GIB)] = 64 * MIB
     """Bytes, all readers together, that may have been fetched before their reader came to them."""
 

@@ -14,6 +14,7 @@ from rangecache.origin.providers.s3_address import bucket_fault
 from rangecache.origin.providers.s3_credentials import Anonymous, from_files, from_sdk
 from rangecache.origin.retry import Retrying
 from rangecache.origin.session import CONNECTIONS_PER_HOST_MAX, WebSession
+from rangecache.origin.strain import Strain
 from rangecache.origin.web import MinRate, WebStore
 from rangecache.server.request import Namespace
 from rangecache.settings import FileProvider, HttpProvider, S3Provider
@@ -49,6 +50,7 @@ class Origins:
         self._clock = clock
         self._session: WebSession | None = None
         self._s3: list[S3Dialect] = []
+        self.strain = Strain(clock)
         self.stores: dict[str, Limited] = {}
         self.namespaces: dict[str, Namespace] = {}
         for name, provider in settings.providers.items():
@@ -85,7 +87,7 @@ class Origins:
                 self._s3.append(dialect)
                 store = self._web(name, dialect)
         retrying = Retrying(
-            Observed(store, self._metrics, self._clock, name),
+            Observed(store, self._metrics, self._clock, name, self.strain.note),
             budget=self._budget,
             clock=self._clock,
             attempts=self._settings.fetch.attempts,

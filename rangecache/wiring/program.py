@@ -24,6 +24,7 @@ from rangecache.read.fetcher import Fetcher
 from rangecache.read.freshness import Grace
 from rangecache.read.hand_off import hand_off_allowance
 from rangecache.read.opening import Opener
+from rangecache.read.prefetcher import Prefetcher
 from rangecache.read.reader import RangeReader
 from rangecache.server.accounts import Accounts
 from rangecache.server.admin import AdminServer, admin_app, health_app
@@ -117,8 +118,10 @@ class Program:
             run_blocks=max(1, run_bytes // block_bytes),
             gap_blocks=settings.fetch.gap,
             ahead_bytes=settings.fetch.prefetch.memory,
+            promote=self.origins.promote,
         )
         self.passing = hand_off_allowance()
+        self.prefetcher = self._make_prefetcher()
         opener = Opener(
             stores,
             self.tiers,
@@ -134,11 +137,25 @@ class Program:
             self.catalog,
             self.fetcher,
             opener,
+            self.prefetcher,
             self.background,
             self.metrics,
             self.clock,
             self.passing,
             max_ranges=settings.server.max_ranges,
+        )
+
+    def _make_prefetcher(self) -> Prefetcher:
+        settings, prefetch = self.settings, self.settings.fetch.prefetch
+        return Prefetcher(
+            self.fetcher,
+            self.tiers,
+            self.origins.strain,
+            self.clock,
+            self.metrics,
+            max_window_bytes=prefetch.max_window,
+            # More of the tier would push out what it was fetched for, or itself.
+            memory_bytes=min(prefetch.memory, settings.cache.memory.size // 4),
         )
 
     def _make_port(self) -> DataPort:

@@ -12,6 +12,7 @@ from rangecache.blocks.memory import MemoryTier
 from rangecache.blocks.tiers import Tiers
 from rangecache.model import ObjectRef
 from rangecache.origin.memory import MemoryStore
+from rangecache.origin.strain import Strain
 from rangecache.read.catalog import Catalog
 from rangecache.read.fetcher import Fetcher
 from rangecache.read.filling import Filler
@@ -19,6 +20,7 @@ from rangecache.read.freshness import Grace
 from rangecache.read.hand_off import hand_off_allowance
 from rangecache.read.messages import ReadRequest, Reply
 from rangecache.read.opening import Opener
+from rangecache.read.prefetcher import Prefetcher
 from rangecache.read.reader import RangeReader
 from rangecache.telemetry import Metrics
 from rangecache.testing.clock import ManualClock
@@ -49,6 +51,7 @@ class Cache:
         ahead_bytes: int = AHEAD_BYTES,
         run_blocks: int = 8,
         gap_blocks: int = 1,
+        max_window_bytes: int = 0,
         stale_while_revalidate_s: float = 0.0,
         stale_if_error_s: float = 0.0,
         negative_ttl_s: float = 2.0,
@@ -87,12 +90,23 @@ class Cache:
         self.allowance = hand_off_allowance()
         opener = Opener(stores, self.tiers, self.catalog, self.fetcher, self.flights, self.allowance, block_bytes=BLOCK)
         self.filler = Filler(self.catalog, opener, self.fetcher, self.tiers, self.clock)
+        self.strain = Strain(self.clock)
+        self.prefetcher = Prefetcher(
+            self.fetcher,
+            self.tiers,
+            self.strain,
+            self.clock,
+            self.metrics,
+            max_window_bytes=max_window_bytes,
+            memory_bytes=ahead_bytes,
+        )
         self.reader = RangeReader(
             stores,
             self.tiers,
             self.catalog,
             self.fetcher,
             opener,
+            self.prefetcher,
             self.background,
             self.metrics,
             self.clock,

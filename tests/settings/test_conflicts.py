@@ -104,7 +104,6 @@ def test_what_is_not_in_this_version_is_accepted_where_it_is_off(configuration: 
         ("server: {auth: {mode: bearer}}", "server.auth.mode"),
         ("cache: {shared: {enabled: true, url: 'redis://x'}}", "cache.shared"),
         ("defaults: {listing_ttl: 2s}", "defaults.listing_ttl"),
-        ("fetch: {prefetch: {max_window: 16MiB}}", "fetch.prefetch.max_window"),
         ("throttle: {bandwidth: 10MiB}", "throttle"),
         ("telemetry: {otlp_endpoint: 'http://x'}", "telemetry.otlp_endpoint"),
         ("s3_front: {provider: s3, buckets: {}, auth: none}", "s3_front"),

@@ -41,7 +41,7 @@ defaults: {stale_while_revalidate: 0s, stale_if_error: 1h, negative_ttl: 1s}
 fetch:
   max_request: 4MiB
   gap: 0
-  prefetch: {memory: 16MiB}
+  prefetch: {max_window: 2MiB, memory: 16MiB}
   connect_timeout: 1s
   first_byte_timeout: 20s
   min_rate: {bytes: 0, over: 5s}
@@ -78,7 +78,8 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert (plain.server.max_ranges, plain.server.max_connections, plain.server.send_buffer) == (256, 4096, 64 * MIB)
     assert (plain.server.header_timeout, plain.server.keepalive_timeout, plain.server.send_timeout) == (15, 120, 60)
     assert (plain.server.request_timeout, plain.server.shutdown_grace) == (300, 30)
-    assert (fetch.max_request, fetch.gap, fetch.prefetch.memory, fetch.attempts) == (8 * MIB, 1, 64 * MIB, 3)
+    assert (fetch.max_request, fetch.gap, fetch.attempts) == (8 * MIB, 1, 3)
+    assert (fetch.prefetch.max_window, fetch.prefetch.memory) == (16 * MIB, 64 * MIB)
     assert (fetch.connect_timeout, fetch.first_byte_timeout) == (2, 10)
     assert (fetch.min_rate.bytes, fetch.min_rate.over) == (16 * KIB, 10)
     assert (budget.ratio, budget.min_per_second, budget.burst) == (0.1, 1, 100)

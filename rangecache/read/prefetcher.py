@@ -1,0 +1,241 @@
+"""Fetches ahead of readers, as long as it pays.
+
+`streams` says where readers are going; this file asks for it, keeps the books, and stops:
+
+* what nobody has come for yet is bounded in bytes, all objects together;
+* requests are sent with the purpose `prefetch`: the origin's permits go to everybody else first, and they are never
+  repeated. A reader who comes while one is on its way waits for that very one (`Fetcher.claim`), and asks for himself
+  only if it fails;
+* after a 429 or 503 of a provider, or a failure of what was fetched ahead, nothing is for a while (`Strain`);
+* a stream whose reader goes away, or has not been seen for `IDLE_S`, or of which more is wasted than used, is over.
+
+Every block that was fetched ahead is counted once: as used when the first reader comes for it, or as wasted when it is
+clear that none will. The answer that uses it first is no hit.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from rangecache.errors import TransientError
+from rangecache.ranges import block_indices, block_range
+from rangecache.read.streams import Streams
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterable, Sequence
+
+    from rangecache.aio.clock import Clock
+    from rangecache.blocks.base import BlockStore
+    from rangecache.origin.strain import Strain
+    from rangecache.ranges import ByteRange
+    from rangecache.read.fetcher import Fetcher
+    from rangecache.read.known import Known
+    from rangecache.read.run import Run
+    from rangecache.read.streams import Ledger, Stride, Sweep
+    from rangecache.telemetry import Metrics
+
+TRACKS_MAX: Final = 1024  # objects whose readers are watched; about 2 KB each
+IDLE_S: Final = 30.0  # between two reads of one stream a person may think, and GDAL may compute, but not longer
+RANGES_WATCHED: Final = 16  # of one request: those who ask for more know themselves what they need
+
+
+class Track:
+    """What is known of the readers of one version."""
+
+    __slots__ = ("known", "runs", "seen_at", "streams", "unused")
+
+    def __init__(self, known: Known, max_window_bytes: int) -> None:
+        self.known = known
+        self.streams = Streams(known.block_bytes, max_window_bytes)
+        self.unused: dict[int, Ledger] = {}
+        """Blocks that were fetched ahead and nobody has come for, and whose books they are in."""
+        self.runs: dict[Run, Ledger] = {}
+        """What is on its way for nobody yet."""
+        self.seen_at = 0.0
+
+
+class Course(NamedTuple):
+    """What one read has shown."""
+
+    track: Track
+    taken: frozenset[int]
+    """Numbers of those of its blocks that were fetched ahead, for it as it turns out."""
+    streams: tuple[Sweep | Stride, ...]
+    """What it continues."""
+
+
+class Prefetcher:
+    """Watches reads and fetches ahead. One for all objects."""
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        tiers: BlockStore,
+        strain: Strain,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        max_window_bytes: int,
+        memory_bytes: int,
+    ) -> None:
+        """`max_window_bytes` is the furthest that is fetched ahead of one reader; `memory_bytes` bounds what nobody has
+        come for yet."""
+        self._fetcher = fetcher
+        self._tiers = tiers
+        self._strain = strain
+        self._clock = clock
+        self._max_window_bytes = max_window_bytes
+        self._memory_bytes = memory_bytes
+        self._used, self._wasted = (metrics.prefetch_blocks.cell(outcome) for outcome in ("used", "wasted"))
+        self._tracks: OrderedDict[str, Track] = OrderedDict()  # by generation, the latest read at the end
+        self.watched: dict[str, Track] = {}
+        """The tracks that have unused blocks, by generation: all that a hit in memory need be told to."""
+        self.unused_bytes = 0
+        """What was fetched ahead, or is on its way, and nobody has come for."""
+
+    # --- what readers do ------------------------------------------------------------------------------------------
+
+    def hit(self, track: Track, ranges: Sequence[ByteRange]) -> frozenset[int]:
+        """A read of a watched object that was answered from memory. Which of its blocks were fetched ahead for it."""
+        unused, block_bytes = track.unused, track.known.block_bytes
+        if not any(index in unused for wanted in ranges for index in block_indices(wanted, block_bytes)):
+            return frozenset()
+        taken, streams = self._observe(track, ranges)
+        self._go_ahead(track, streams)
+        return taken
+
+    def missed(self, known: Known, ranges: Sequence[ByteRange]) -> Course:
+        """A read that is not answered from memory at once. Its reader claims what he needs, and then calls `follow`."""
+        self._end_idle()
+        track = self._tracks.get(known.meta.generation)
+        if track is None or track.known.block_bytes != known.block_bytes:
+            if track is not None:
+                self._end(track)
+            track = self._tracks[known.meta.generation] = Track(known, self._max_window_bytes)
+            while len(self._tracks) > TRACKS_MAX:
+                self._end(next(iter(self._tracks.values())))
+        return Course(track, *self._observe(track, ranges))
+
+    def follow(self, course: Course) -> None:
+        """Fetch ahead of this reader, if it is known where he goes."""
+        if self._tracks.get(course.track.known.meta.generation) is course.track:
+            self._go_ahead(course.track, course.streams)
+
+    def left(self, course: Course) -> None:
+        """The reader went away in the middle of an answer."""
+        for stream in course.streams:
+            stream.jump()
+        self._leave([run for run, ledger in course.track.runs.items() if ledger in course.streams])
+
+    def _observe(self, track: Track, ranges: Sequence[ByteRange]) -> tuple[frozenset[int], tuple[Sweep | Stride, ...]]:
+        track.seen_at = self._clock.monotonic()
+        self._tracks.move_to_end(track.known.meta.generation)
+        taken: set[int] = set()
+        streams: dict[Sweep | Stride, None] = {}
+        for wanted in ranges[:RANGES_WATCHED]:
+            owner = self._take(track, wanted, taken)
+            stream = track.streams.observe(wanted, owner)
+            if stream is not None:
+                streams[stream] = None
+        return frozenset(taken), tuple(streams)
+
+    def _take(self, track: Track, wanted: ByteRange, taken: set[int]) -> Ledger | None:
+        """Somebody has come for these bytes. Gives the stream for which the first of them was fetched ahead."""
+        blocks = block_indices(wanted, track.known.block_bytes)
+        # One may ask for a whole long object; what is unused is always short.
+        found = [index for index in track.unused if index in blocks]
+        owner = track.unused[min(found)] if found else None
+        for index in found:
+            key = track.known.block_key(index)
+            here = self._fetcher.flying(key) or self._tiers.contains(key)
+            if here:
+                taken.add(index)
+            self._settle(track, index, used=here)
+        return owner
+
+    # --- what is done about it ------------------------------------------------------------------------------------
+
+    def _go_ahead(self, track: Track, streams: Iterable[Sweep | Stride]) -> None:
+        meta = track.known.meta
+        for stream in streams:
+            self._waste(track, stream.behind())
+            if stream.stopped:
+                self._over(track, stream)
+            elif self._max_window_bytes and track.streams.convinced(stream) and self._strain.eased(meta.ref.provider):
+                for blocks in stream.plan(meta.size, self._memory_bytes - self.unused_bytes):
+                    self._fetch(track, stream, blocks)
+        for stream in track.streams.trim():
+            self._over(track, stream)
+
+    def _over(self, track: Track, stream: Sweep | Stride) -> None:
+        self._waste(track, stream.pending)
+        track.streams.end(stream)
+
+    def _fetch(self, track: Track, ledger: Ledger, blocks: Iterable[int]) -> None:
+        """Fetch what of the blocks nobody has or fetches, and enter it in the books."""
+        known = track.known
+        for run in self._fetcher.fetch_ahead(known, blocks):
+            for index in run.blocks:
+                track.unused[index] = ledger
+                ledger.pending[index] = None
+                self.unused_bytes += block_range(index, known.block_bytes, known.meta.size).length
+            track.runs[run] = ledger
+            self._fetcher.follow(run)
+            self.watched[known.meta.generation] = track
+            if run.task is not None:
+                run.task.add_done_callback(partial(self._landed, track, run))
+
+    def _landed(self, track: Track, run: Run, _: asyncio.Task[None]) -> None:
+        """Strike what did not arrive from the books: it has been neither used nor wasted."""
+        ledger = track.runs.pop(run, None)
+        if ledger is None or run.error is None:
+            return
+        if isinstance(run.error, TransientError):
+            self._strain.note(run.known.meta.ref.provider)  # in trouble it is asked for what is needed and nothing else
+        for index in run.blocks:
+            span = block_range(index, track.known.block_bytes, track.known.meta.size)
+            if span.end > run.arrived and track.unused.get(index) is ledger:
+                del ledger.pending[index]
+                self._strike(track, index)
+
+    def _waste(self, track: Track, indices: Iterable[int]) -> None:
+        for index in list(indices):
+            self._settle(track, index, used=False)
+
+    def _settle(self, track: Track, index: int, *, used: bool) -> None:
+        track.unused[index].settle(index, used=used)
+        (self._used if used else self._wasted).value += 1
+        self._strike(track, index)
+
+    def _strike(self, track: Track, index: int) -> None:
+        known = track.known
+        del track.unused[index]
+        self.unused_bytes -= block_range(index, known.block_bytes, known.meta.size).length
+        if not track.unused:
+            self.watched.pop(known.meta.generation, None)
+
+    def _leave(self, runs: Iterable[Run]) -> None:
+        for run in runs:
+            if run.followers:  # two readers of one stream may leave
+                self._fetcher.unfollow(run)
+
+    def _end_idle(self) -> None:
+        """Let the streams go whose readers have not been seen for long."""
+        since = self._clock.monotonic() - IDLE_S
+        while self._tracks:
+            oldest = next(iter(self._tracks.values()))
+            if oldest.seen_at >= since:
+                return
+            self._end(oldest)
+
+    def _end(self, track: Track) -> None:
+        del self._tracks[track.known.meta.generation]
+        self._leave(list(track.runs))
+        self._waste(track, list(track.unused))
+
+    def __repr__(self) -> str:
+        counts = f"{self._used.value:.0f} blocks used, {self._wasted.value:.0f} wasted"
+        return f"<Prefetcher {len(self._tracks)} objects, {self.unused_bytes} bytes unused, {counts}>"
