@@ -49,6 +49,10 @@ class AccessDenied(RequestError):
     """Refused by our own rules, before any look-up."""
 
 
+class NoSuchJob(RequestError):
+    """No job of that id is known."""
+
+
 class InvalidRange(RequestError):
     """The Range header has no valid form, or none of its ranges lies in the object."""
 

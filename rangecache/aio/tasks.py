@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
+    """Wait until one of them has ended, however it did; the others are cancelled."""
+    tasks = [asyncio.ensure_future(each) for each in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
 class Background:
     """Tasks that belong to a component and not to a request."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractAccessLogger
 
-from rangecache.server.api.answers import PROBLEM_TYPE, answered, explaining, refusal, refused
+from rangecache.server.api.answers import LINES_TYPE, PROBLEM_TYPE, TAKES_LINES, answered, explaining, refusal, refused
 from rangecache.server.problems import WRONG_HOST, Problem
 from rangecache.settings.units import Address, TcpAddress, UnixAddress
 
@@ -100,12 +100,14 @@ def guarding(guard: HostGuard) -> Middleware:
         if not guard.accepts(host):
             return refused(WRONG_HOST, _HOST_DETAIL)
         if request.method in _WRITING_METHODS and request.match_info.http_exception is None:
-            if request.content_type != "application/json":
+            lines = request.content_type == LINES_TYPE and request.path in TAKES_LINES
+            if not lines and request.content_type != "application/json":
                 return refusal(415)
             origin = request.headers.get(hdrs.ORIGIN)
             if origin is not None and origin.lower() not in {f"http://{host.lower()}", f"https://{host.lower()}"}:
                 return refused(_FOREIGN_ORIGIN, _ORIGIN_DETAIL)
-            await request.read()  # at most _REQUEST_BYTES_MAX; kept for the handler
+            if not lines:
+                await request.read()  # at most _REQUEST_BYTES_MAX; kept for the handler
         if isinstance(request.protocol, _Connection):
             request.protocol.request_is_whole()
         return await handler(request)

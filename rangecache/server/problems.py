@@ -55,6 +55,7 @@ THROTTLED: Final = Problem(503, "origin-throttled", "The origin asks for fewer r
 CHANGED: Final = Problem(503, "object-changed", "The object changed while it was read", retry=True)
 BUDGET_EXHAUSTED: Final = Problem(503, "budget-exhausted", "The budget for repeated requests is spent", retry=True)
 OVERLOADED: Final = Problem(503, "overloaded", "This proxy is at a limit", retry=True)
+NO_SUCH_JOB: Final = Problem(404, "no-such-job", "No such job")
 NOT_LISTABLE: Final = Problem(400, "not-listable", "This origin has no listing")
 NOT_CACHED: Final = Problem(504, "not-cached", "Not in the cache, and only the cache was asked")
 TIMED_OUT: Final = Problem(504, "origin-timeout", "The origin took too long")
@@ -66,6 +67,7 @@ _TABLE: Final[Mapping[type[errors.RangecacheError], Problem]] = {
     errors.AccessDenied: ACCESS_DENIED,
     errors.InvalidRange: INVALID_RANGE,
     errors.NotCached: NOT_CACHED,
+    errors.NoSuchJob: NO_SUCH_JOB,
     errors.NotListable: NOT_LISTABLE,
     errors.NotFound: NOT_FOUND,
     errors.PermissionDenied: PERMISSION_DENIED,

@@ -15,6 +15,7 @@ from rangecache.errors import AccessDenied, BadRequest, UnknownName
 from rangecache.model import ObjectRef
 from rangecache.server import problems
 from rangecache.server.head import TARGET_BYTES_MAX
+from rangecache.server.naming import target_of
 from rangecache.server.problems import ProtocolError
 
 if TYPE_CHECKING:
@@ -81,7 +82,33 @@ class Router:
             self._cache[target] = found
         return found
 
-    def _read(self, target: bytes) -> ObjectRef | Directory:
+    def find_name(self, name: str) -> ObjectRef:
+        """The object that a person or a file names (see `server/naming`); nothing of it is remembered.
+
+        Raises as `find`, and `BadRequest` for an address that ends in `/` or has no key: it would be a prefix.
+        """
+        found = self._read(target_of(name))
+        if isinstance(found, ObjectRef):
+            return found
+        raise BadRequest("This names no object but a prefix; write provider/bucket/key.")
+
+    def find_prefix(self, name: str) -> ObjectRef:
+        """As `find_name`, for what the keys of many objects begin with; the key may be empty. Access is not looked at:
+        the rules are about objects."""
+        found = self._read(target_of(name), open_to_all=True)
+        if isinstance(found, ObjectRef):
+            if found.version is not None:
+                raise BadRequest("A prefix has no versions; leave the query away.")
+            return found
+        if found.provider is None or found.bucket is None:
+            raise BadRequest("Name a bucket at the least: write provider/bucket or provider/bucket/prefix.")
+        return ObjectRef(found.provider, found.bucket, found.prefix)
+
+    def allows(self, ref: ObjectRef) -> bool:
+        """Whether the access rules let it be read."""
+        return self._allowed(ref)
+
+    def _read(self, target: bytes, *, open_to_all: bool = False) -> ObjectRef | Directory:
         if len(target) > TARGET_BYTES_MAX:
             message = f"The path is longer than {TARGET_BYTES_MAX} bytes."
             raise ProtocolError(problems.TARGET_TOO_LONG, message, close=False)
@@ -110,7 +137,7 @@ class Router:
         if len(key.encode()) > namespace.key_bytes_max:
             raise BadRequest(f"The key is longer than {namespace.key_bytes_max} bytes.")
         ref = ObjectRef(provider, bucket, key, version)
-        if not self._allowed(ref):
+        if not open_to_all and not self._allowed(ref):
             raise AccessDenied("The access rules of this proxy do not allow it; see `access.allow`.")
         if not key or raw_key.endswith(b"/"):
             if version is not None:

@@ -17,10 +17,13 @@ from rangecache.aio.tasks import Background
 from rangecache.blocks.disk import DiskTier
 from rangecache.blocks.memory import MemoryTier
 from rangecache.blocks.tiers import Tiers
+from rangecache.jobs.record import Recorder
+from rangecache.jobs.runner import JobRunner
 from rangecache.patterns import PatternSet, first_match
 from rangecache.read.catalog import Catalog
 from rangecache.read.catalog_store import DiskCatalogStore
 from rangecache.read.fetcher import Fetcher
+from rangecache.read.filling import Filler
 from rangecache.read.freshness import Grace
 from rangecache.read.hand_off import hand_off_allowance
 from rangecache.read.opening import Opener
@@ -28,6 +31,7 @@ from rangecache.read.prefetcher import Prefetcher
 from rangecache.read.reader import RangeReader
 from rangecache.server.accounts import Accounts
 from rangecache.server.admin import AdminServer, admin_app, health_app
+from rangecache.server.api.jobs import JobRooms, job_routes
 from rangecache.server.health import ServerState
 from rangecache.server.hosts import HostGuard
 from rangecache.server.listener import Listener, connection_limit
@@ -43,8 +47,11 @@ from rangecache.wiring.origins import Origins
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from aiohttp.web import RouteDef
+
     from rangecache.aio.clock import Clock
     from rangecache.blocks.base import BlockStore, TierStats
+    from rangecache.jobs.record import NotingReader
     from rangecache.model import ObjectRef
     from rangecache.read.freshness import Ttl
     from rangecache.settings import Address, Settings
@@ -78,7 +85,8 @@ class Program:
         self.state = ServerState(
             self.metrics, clock, tiers=each, flights=self.fetcher.__len__, settings=settings.redacted
         )
-        self.admin = AdminServer(admin_app(self.state, self.guard))
+        self.jobs = JobRunner(clock)
+        self.admin = AdminServer(admin_app(self.state, self.guard, self._routes()))
         self.health = AdminServer(health_app(self.state)) if settings.server.health_listen else None
         self.addresses: list[Address] = []
         """Where objects are served, with the ports that were given."""
@@ -131,6 +139,7 @@ class Program:
             self.passing,
             block_bytes=block_bytes,
         )
+        self.filler = Filler(self.catalog, opener, self.fetcher, self.tiers, self.clock)
         return RangeReader(
             self.origins.for_one_client(),
             self.tiers,
@@ -180,6 +189,15 @@ class Program:
                 shutdown_grace_s=server.shutdown_grace,
             ),
         )
+
+    def _routes(self) -> Iterable[RouteDef]:
+        """What the admin port offers besides itself."""
+
+        def seat(reader: RangeReader | NotingReader) -> None:
+            self.port.reader = reader
+
+        recorder = Recorder(self.reader, self.clock, seat)
+        return job_routes(JobRooms(self.jobs, self.filler, recorder, self.port.router, self.origins.stores, self.clock))
 
     def _watch(self) -> None:
         """Let the gauges read what others keep."""
@@ -237,6 +255,7 @@ class Program:
                 last_in_first_out.push_async_callback(self.records.aclose)
             last_in_first_out.push_async_callback(self.background.aclose)
             last_in_first_out.push_async_callback(self.listener.drain)
+            last_in_first_out.push_async_callback(self.jobs.aclose)
 
 
 def _disk_tier(settings: Settings, clock: Clock) -> DiskTier | None:

@@ -6,6 +6,7 @@ Problem documents (RFC 9457) are constant text: nothing that a request carried i
 from __future__ import annotations
 
 import json
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aiohttp import hdrs, web
@@ -23,11 +24,15 @@ from rangecache.server.problems import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from aiohttp.typedefs import Handler
 
 PROBLEM_TYPE: Final = "application/problem+json"
+LINES_TYPE: Final = "application/x-ndjson"
+TAKES_LINES: Final = frozenset({"/v1/warm"})
+"""Where a long body of lines may come in place of a JSON document. A page of another origin cannot send that type
+either without being refused first."""
 
 PROBLEMS: Final = {
     problem.status: (problem, detail)
@@ -77,6 +82,42 @@ async def explaining(request: web.Request, handler: Handler) -> web.StreamRespon
         if (delay_s := retry_after_s(problem, error)) is not None:
             answer.headers[hdrs.RETRY_AFTER] = str(delay_s)
         return answer
+
+
+class Sender:
+    """Sends the pieces of an answer that goes on for a while."""
+
+    def __init__(self, response: web.StreamResponse, request: web.Request) -> None:
+        self.response = response
+        self._request = request
+
+    def check(self) -> None:
+        """Raises `ConnectionError` if the client has gone. Somebody who waits long hears it in no other way."""
+        if self._request.transport is None or self._request.transport.is_closing():
+            raise ConnectionResetError
+
+    async def __call__(self, text: str) -> None:
+        """Send, and wait until the client has taken what was sent before. Raises `ConnectionError` if it has gone."""
+        await self.response.write(text.encode())
+
+
+@asynccontextmanager
+async def streaming(request: web.Request, content_type: str) -> AsyncIterator[Sender]:
+    """An answer that is sent piece by piece. A client that leaves ends the block, and nothing else."""
+    response = web.StreamResponse(
+        headers={
+            hdrs.CONTENT_TYPE: content_type,
+            hdrs.CACHE_CONTROL: "no-store",
+            hdrs.SERVER: "rangecache",
+            "X-Content-Type-Options": "nosniff",
+        }
+    )
+    await response.prepare(request)
+    try:
+        yield Sender(response, request)
+        await response.write_eof()
+    except ConnectionError:
+        pass
 
 
 class Member(NamedTuple):

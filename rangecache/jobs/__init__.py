@@ -1,0 +1,1 @@
+"""Work that somebody starts, watches and may cancel: it outlives the request that asked for it."""
