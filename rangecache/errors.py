@@ -104,7 +104,8 @@ class GenerationGone(OriginError):
 
 
 class NotStorable(OriginError):
-    """The origin forbids to store what it sends of a version that it let us store before."""
+    """The object is there, but its bytes may not be stored or combined: the origin forbids it, perhaps only now, or
+    gives nothing that identifies them."""
 
 
 class RangeNotSatisfiable(OriginError):
@@ -121,10 +122,6 @@ class InvalidAnswer(OriginError):
 
 class RangeIgnored(InvalidAnswer):
     """The origin sends the whole object whatever range is asked for, and it is too long to skip to each part of it."""
-
-
-class Unstorable(OriginError):
-    """The object is there, but its bytes may not be kept or combined."""
 
 
 class TransientError(OriginError):

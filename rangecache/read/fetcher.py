@@ -269,8 +269,10 @@ class Fetcher:
 
     def _register(self, run: Run, epoch: int) -> None:
         run.epoch = epoch
-        self._coming[run] = run.length
-        self._coming_bytes += run.length
+        # A warm run is ahead of no reader: it takes no room from those who are read from.
+        ahead_bytes = 0 if run.purpose == "warm" else run.length
+        self._coming[run] = ahead_bytes
+        self._coming_bytes += ahead_bytes
         if self._epochs.over(run.known.meta.ref, epoch):
             return  # it is for its own readers alone
         for index in run.blocks:
@@ -288,7 +290,7 @@ class Fetcher:
 
     def _hold(self, run: Run, size: int) -> None:
         """A block has landed: keep it for the run's readers, in place of the oldest that is kept if need be."""
-        if run in self._coming:
+        if self._coming.get(run):
             self._coming[run] -= size
             self._coming_bytes -= size
         if not run.readers:

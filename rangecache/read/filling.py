@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rangecache.aio.deadline import Deadline
 from rangecache.aio.slots import Slots
-from rangecache.errors import GenerationGone, InvalidRange, NotFound, RangeIgnored, TransientError, Unstorable
+from rangecache.errors import GenerationGone, InvalidRange, NotFound, NotStorable, RangeIgnored, TransientError
 from rangecache.ranges import ByteRange, OffsetRange, block_indices, block_range, resolve
 from rangecache.read.fetcher import SKIP_BYTES_MAX
 
@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 IN_FLIGHT_BYTES: Final = 32 * 1024 * 1024  # of all fills together; half of what may wait to be written to disk
 FLUSH_PATIENCE_S: Final = 60.0  # for the disk, after each slice: with many readers its queue may never be empty
 RESTARTS: Final = 1  # a version that dies while it is filled is replaced by the current one, once
-ATTEMPTS: Final = 2  # what was joined and failed is asked for once more: it may be of a kind that is never repeated
+# What was joined and failed is asked for once more, as it may be of a kind that is never repeated; so is what a purge
+# has cancelled.
+ATTEMPTS: Final = 2
 _COUNTED_AT_ONCE: Final = 1024
 
 
@@ -109,14 +111,14 @@ class Filler:
         """Bring the blocks of `ranges` (None: the whole object) of the current version into the tiers; `tally` is kept
         up to date.
 
-        Raises `InvalidRange` where none of the ranges lies in the object, `Unstorable` where it may not be kept, and
+        Raises `InvalidRange` where none of the ranges lies in the object, `NotStorable` where it may not be kept, and
         what the origin's answer means. Cancelled, it lets go of what nobody else wants.
         """
         for restart in range(RESTARTS + 1):
             attempt = _Attempt(tally)
             try:
                 return await self._fill(ref, ranges, attempt)
-            except (GenerationGone, RangeIgnored):
+            except (GenerationGone, NotStorable, RangeIgnored):
                 attempt.take_back()
                 if restart == RESTARTS:
                     raise
@@ -147,7 +149,7 @@ class Filler:
             if found.hand_off is not None and first:
                 await _take(found.hand_off, known)
         if known.bypass:
-            raise Unstorable("the origin gives no strong validator for it, or forbids that it is kept")
+            raise NotStorable("the origin gives no strong validator for it, or forbids that it is kept")
         filled = Filled(known, _blocks(known, ranges))
         attempt.add(wanted=sum(_span(known, each) for each in filled.blocks))
         await self._bring(filled, opened, attempt)
@@ -207,7 +209,8 @@ class Filler:
                     await _ended(run)
                 break
             except TransientError:
-                if not part.joined or not left:
+                purged = any(run.task is not None and run.task.cancelled() for run in part.runs)
+                if not left or not (part.joined or purged):
                     raise
             waited = len(part.runs)
             self._follow(part, self._fetcher.claim(known, part.indices, "warm"))

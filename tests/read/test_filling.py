@@ -7,10 +7,11 @@ import asyncio
 import pytest
 
 from rangecache.blocks.memory import ENTRY_OVERHEAD_BYTES
-from rangecache.errors import InvalidRange, NotFound, Unavailable, Unstorable
+from rangecache.errors import InvalidRange, NotFound, NotStorable, Unavailable
 from rangecache.model import ObjectRef
 from rangecache.ranges import ByteRange, OffsetRange, SuffixRange
 from rangecache.read.filling import Tally
+from rangecache.read.selection import Selection
 from tests.read.conftest import BLOCK, REF, Cache
 
 DATA = bytes(range(256)) * (BLOCK * 20 // 256) + b"the end"  # twenty blocks and a little
@@ -123,7 +124,7 @@ async def test_what_is_gone_and_what_may_not_be_kept_is_told(cache: Cache) -> No
     assert len(cache.asked) == asked
     loose = ObjectRef("mem", "b", "loose")
     cache.origin.put(loose, DATA, e_tag=None)
-    with pytest.raises(Unstorable):
+    with pytest.raises(NotStorable):
         await fill(cache, ref=loose)
 
 
@@ -256,3 +257,44 @@ async def test_an_origin_that_ignores_ranges_is_read_once(cache: Cache) -> None:
     assert len(cache.asked) == 1
     assert await cache.read("bytes=100000-100009") == data[100000:100010]
     assert len(cache.asked) == 1
+
+
+async def test_it_takes_no_room_from_those_who_read_ahead(make_cache: type[Cache]) -> None:
+    cache = make_cache(ahead_bytes=16 * BLOCK)
+    cache.origin.put(REF, DATA)
+    await cache.read("bytes=0-0")
+    gate, seen = asyncio.Event(), asyncio.Event()
+
+    async def wait(request, offset: int) -> None:
+        seen.set()
+        await gate.wait()
+
+    cache.origin.before_chunk = wait
+    filling = asyncio.create_task(fill(cache))
+    await seen.wait()
+    assert cache.fetcher.has_room(16 * BLOCK)
+    gate.set()
+    await filling
+    assert cache.fetcher.has_room(16 * BLOCK)
+
+
+async def test_what_a_purge_takes_from_under_it_is_fetched_again(make_cache: type[Cache]) -> None:
+    cache = make_cache(run_blocks=64)
+    cache.origin.put(REF, DATA)
+    await cache.read("bytes=0-0")
+    gate, seen = asyncio.Event(), asyncio.Event()
+
+    async def wait(request, offset: int) -> None:
+        seen.set()
+        await gate.wait()
+
+    cache.origin.before_chunk = wait
+    filling = asyncio.create_task(fill(cache))
+    await seen.wait()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    cache.catalog.epochs.begin(Selection.an_object(str(REF)))
+    assert cache.fetcher.void(Selection.an_object(str(REF)))
+    gate.set()
+    assert (await filling).wanted == len(DATA)
+    assert await cache.read() == DATA
