@@ -90,6 +90,7 @@ class DiskTier:
             self._policy,
             self._queue,
             self._bounds,
+            self._reads,
             self._health,
             self._threads,
             self._background,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import logging
 import os
 import re
 import secrets
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rangecache.model import BlockKey, ObjectRef
+
+logger = logging.getLogger(__name__)
 
 _PAGE_BYTES: Final = 4096  # what file systems give out at least; a file is counted in whole ones
 _SHELF: Final = re.compile(r"[0-9a-f]{2}", re.ASCII)
@@ -100,22 +103,22 @@ class BlockFiles:
         text = name.hex()
         return f"{self.root}/{text[_DIGEST_HEX : _DIGEST_HEX + 2]}/{text}"
 
-    def write(self, name: bytes, key: BlockKey, data: memoryview) -> None:
-        """Put the block at its path, whole or not at all. Raises `OSError`."""
+    def write(self, name: bytes, key: BlockKey, data: memoryview, spare: bytes | None = None) -> None:
+        """Put the block at its path, whole or not at all. Raises `OSError`.
+
+        `spare` is a block that nobody will ask for again: its file is written over if it is large enough, which saves
+        the file system giving back one file's inode, blocks and pages and giving out another's.
+        """
         header = encode_header(key, data)
+        length = len(header) + len(data)
         path = self.path(name)
-        shelf = os.path.dirname(path)
-        temporary = os.path.join(shelf, f"{self._temporary}{next(self._numbers)}")
-        try:
-            descriptor = os.open(temporary, _CREATE_FLAGS | os.O_WRONLY, 0o600)
-        except FileNotFoundError:
-            # The shelf is made when it is first needed. If the root has gone too, this says so.
-            with suppress(FileExistsError):
-                os.mkdir(shelf, 0o700)
-            descriptor = os.open(temporary, _CREATE_FLAGS | os.O_WRONLY, 0o600)
+        temporary = os.path.join(os.path.dirname(path), f"{self._temporary}{next(self._numbers)}")
+        descriptor = None if spare is None else _take_over(self.path(spare), temporary, length)
+        if descriptor is None:
+            descriptor = _create(temporary)
         try:
             try:
-                if os.writev(descriptor, (header, data)) != len(header) + len(data):
+                if os.writev(descriptor, (header, data)) != length:
                     # A regular file takes all or, where space or a quota ends, less.
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), temporary)
             finally:
@@ -232,6 +235,42 @@ class BlockFiles:
         finally:
             with suppress(OSError):
                 os.unlink(path)
+
+
+def _create(path: str) -> int:
+    try:
+        return os.open(path, _CREATE_FLAGS | os.O_WRONLY, 0o600)
+    except FileNotFoundError:
+        # The shelf is made when it is first needed. If the root has gone too, this says so.
+        with suppress(FileExistsError):
+            os.mkdir(os.path.dirname(path), 0o700)
+        return os.open(path, _CREATE_FLAGS | os.O_WRONLY, 0o600)
+
+
+def _take_over(old: str, temporary: str, length: int) -> int | None:
+    """A descriptor to write `length` bytes over the file at `old`, which is at `temporary` now; None if it cannot be
+    had. It is not followed, not shared with another name, and not smaller, so that the tier does not grow."""
+    try:
+        os.rename(old, temporary)
+    except OSError:
+        return None
+    try:
+        descriptor = os.open(temporary, _READ_FLAGS & ~os.O_RDONLY | os.O_WRONLY)
+        try:
+            about = os.fstat(descriptor)
+            if stat.S_ISREG(about.st_mode) and about.st_nlink == 1 and _whole_pages(about.st_size) >= length:
+                # The last page, if it is not a whole one, would have to be read from the disk to be changed.
+                os.ftruncate(descriptor, length // _PAGE_BYTES * _PAGE_BYTES)
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+    except OSError as error:
+        logger.debug("a file could not be taken over: %s", error)
+    with suppress(OSError):
+        os.unlink(temporary)
+    return None
 
 
 def _size_of(path: str) -> int:

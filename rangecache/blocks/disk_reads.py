@@ -37,7 +37,7 @@ class Reads:
         self._clock = clock
         self._reads: dict[bytes, _Read] = {}
 
-    def __contains__(self, name: bytes) -> bool:
+    def __contains__(self, name: object) -> bool:
         return name in self._reads
 
     def join(self, name: bytes) -> asyncio.Future[memoryview] | None:

@@ -11,13 +11,14 @@ import asyncio
 import errno
 import logging
 from contextlib import suppress
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rangecache.blocks.disk_files import Stuck
 from rangecache.blocks.threads import wait_at_most
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from rangecache.aio.clock import Clock
     from rangecache.aio.tasks import Background
@@ -62,6 +63,7 @@ class DiskWriter:
         policy: Admission[bytes],
         queue: WriteQueue,
         bounds: Bounds,
+        reads: Container[bytes],
         health: DiskHealth,
         threads: Threads,
         background: Background,
@@ -71,6 +73,7 @@ class DiskWriter:
         self._policy = policy
         self._queue = queue
         self._bounds = bounds
+        self._reads = reads
         self._health = health
         self._threads = threads
         self._background = background
@@ -175,7 +178,9 @@ class DiskWriter:
         self.evictions += len(evicted) - (len(batch) - len(admitted))
         self._index.changed = True
         try:
-            written = await self._threads.run(self._write_files, evicted, admitted)
+            # A file that is just being read is deleted and not written over, so that its reader still gets it whole.
+            spares = [name for name in evicted if name not in self._reads][: len(admitted)]
+            written = await self._threads.run(self._write_files, evicted, spares, admitted)
         finally:
             for block in batch:
                 self._queue.done(block)
@@ -208,23 +213,29 @@ class DiskWriter:
             self._index.journal.append([name for name in names if name not in still_there], ())
         return stuck
 
-    def _write_files(self, evicted: Sequence[bytes], blocks: Sequence[QueuedBlock]) -> _Written:
-        """Delete, note, write, measure, in this order."""
+    def _write_files(
+        self, evicted: Sequence[bytes], spares: Sequence[bytes], blocks: Sequence[QueuedBlock]
+    ) -> _Written:
+        """Delete what is evicted, but for the `spares`, note, write over the spares, measure; in this order."""
         names: set[bytes] = set()
-        stuck, error = self._files.remove(evicted)
-        if error is not None:
-            return _Written(names, stuck, error)
+        kept = set(spares)
+        stuck, error = self._files.remove([name for name in evicted if name not in kept])
         try:
-            coming = [(block.name, block.size_bytes) for block in blocks]
-            self._index.journal.append(evicted, coming)
-            for block in blocks:
-                try:
-                    self._files.write(block.name, block.key, block.data)
-                    names.add(block.name)
-                except OSError as failed:
-                    if failed.errno not in _ONE_BLOCK_ONLY:
-                        raise
-                    logger.debug("a block could not be written: %s", failed)
-            return _Written(names, stuck, free=self._files.free())
+            if error is None:
+                self._index.journal.append(evicted, [(block.name, block.size_bytes) for block in blocks])
+                for block, spare in zip_longest(blocks, spares):
+                    try:
+                        self._files.write(block.name, block.key, block.data, spare)
+                        names.add(block.name)
+                    except OSError as failed:
+                        if failed.errno not in _ONE_BLOCK_ONLY:
+                            raise
+                        logger.debug("a block could not be written: %s", failed)
         except OSError as failed:
-            return _Written(names, stuck, failed)
+            error = failed
+        # Spares that could not be written over are still there.
+        left = self._files.remove(spares)
+        try:
+            return _Written(names, stuck + left.blocks, error or left.error, self._files.free())
+        except OSError as failed:
+            return _Written(names, stuck + left.blocks, error or left.error or failed)

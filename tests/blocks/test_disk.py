@@ -161,9 +161,9 @@ async def test_a_full_queue_drops_and_counts_and_never_waits(
     gate = threading.Event()
     write = BlockFiles.write
 
-    def slow_write(self: BlockFiles, name: bytes, key: BlockKey, data: memoryview) -> None:
+    def slow_write(self: BlockFiles, name: bytes, key: BlockKey, data: memoryview, spare: bytes | None) -> None:
         assert gate.wait(30)
-        write(self, name, key, data)
+        write(self, name, key, data, spare)
 
     monkeypatch.setattr(BlockFiles, "write", slow_write)
     tier = await open_tier()
@@ -371,6 +371,32 @@ async def test_a_block_is_not_written_while_it_is_read(open_tier: OpenTier, monk
     assert [tier.contains(block_key(0)), tier.contains(block_key(1))] == [False, True]
     await keep(tier, block_key(0))
     assert await tier.get(block_key(0)) == content(block_key(0))
+
+
+async def test_a_block_evicted_while_it_is_read_is_read_whole(
+    open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file is not written over by the block that takes its place."""
+    tier = await open_tier(limit_bytes=FILE_BYTES)
+    await keep(tier, block_key(0))
+    opened, go_on = threading.Event(), threading.Event()
+    fstat = os.fstat
+
+    def held_up(descriptor: int) -> os.stat_result:
+        opened.set()
+        assert go_on.wait(30)
+        return fstat(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", held_up)
+        reading = asyncio.ensure_future(tier.get(block_key(0)))
+        assert await asyncio.to_thread(opened.wait, 30)
+        patch.setattr(os, "fstat", fstat)
+        await keep(tier, block_key(1))
+        go_on.set()
+        assert await reading == content(block_key(0))
+    assert await tier.get(block_key(1)) == content(block_key(1))
+    assert tier.stats().checksum_errors == 0
 
 
 async def test_closing_does_not_wait_for_ever_for_a_disk_that_hangs_and_keeps_the_directory_then(

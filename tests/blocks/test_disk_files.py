@@ -3,12 +3,16 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from rangecache.blocks.disk_files import STORED, BlockFiles, block_name
 from rangecache.model import ObjectRef, identity_digest
 from tests.blocks.conftest import FILE_BYTES, block_key, content
+
+if TYPE_CHECKING:
+    from rangecache.model import BlockKey
 
 
 @pytest.fixture
@@ -45,3 +49,44 @@ def test_the_names_of_an_objects_blocks_begin_alike_and_differ() -> None:
     assert {name[:16] for name in names} == {identity_digest(*ref)}
     assert len(set(names)) == len(names)
     assert block_name(block_key(0, key="scenes/b.tif"))[:16] != names[0][:16]
+
+
+def inode(files: BlockFiles, key: BlockKey) -> int:
+    return Path(files.path(block_name(key))).stat().st_ino
+
+
+def test_a_spare_file_is_written_over(files: BlockFiles) -> None:
+    old, new = block_key(0), block_key(1, "scenes/of another length.tif")
+    files.write(block_name(old), old, content(old))
+    before = inode(files, old)
+    Path(files.path(block_name(new))).parent.mkdir()
+    files.write(block_name(new), new, content(new, 1000), block_name(old))
+    assert inode(files, new) == before
+    assert files.read(block_name(new), new) == content(new, 1000)
+    assert not os.path.lexists(files.path(block_name(old)))
+    assert len([path for path in Path(files.root).rglob("*") if path.is_file()]) == 1
+
+
+@pytest.mark.parametrize("why_not", ["smaller", "linked", "a link", "a folder", "missing", "its shelf is missing"])
+def test_a_spare_that_must_not_be_written_over_is_not(files: BlockFiles, tmp_path: Path, why_not: str) -> None:
+    old, new = block_key(0), block_key(1)
+    files.write(block_name(old), old, content(old, 10 if why_not == "smaller" else None))
+    path = Path(files.path(block_name(old)))
+    precious = tmp_path / "precious"
+    sound = path.read_bytes()
+    if why_not == "linked":
+        precious.hardlink_to(path)
+    elif why_not not in ("smaller", "its shelf is missing"):
+        path.rename(precious)
+    if why_not == "a link":
+        path.symlink_to(precious)
+    elif why_not == "a folder":
+        path.mkdir()
+    if why_not != "its shelf is missing":
+        Path(files.path(block_name(new))).parent.mkdir()
+    files.write(block_name(new), new, content(new), block_name(old))
+    assert files.read(block_name(new), new) == content(new)
+    if precious.exists():
+        assert precious.read_bytes() == sound
+    files.remove([block_name(old)])
+    assert [each.name for each in Path(files.root).rglob("*") if each.is_file()] == [block_name(new).hex()]
