@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import itertools
-import logging
 import os
 import re
 import secrets
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
 
     from rangecache.model import BlockKey, ObjectRef
 
-logger = logging.getLogger(__name__)
-
 _PAGE_BYTES: Final = 4096  # what file systems give out at least; a file is counted in whole ones
 _SHELF: Final = re.compile(r"[0-9a-f]{2}", re.ASCII)
 _NAME: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -44,6 +41,7 @@ PREFIX_BYTES: Final = 16
 _DIGEST_HEX: Final = 2 * PREFIX_BYTES
 # Open flags of a read: nothing that somebody put at a block's path (link, pipe, device) is followed or waited for.
 _READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_OVERWRITE_FLAGS: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE_FLAGS: Final = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # What `open` says to a link (O_NOFOLLOW) and to a socket: there is something, and it is no block.
 _NO_REGULAR_FILE: Final = (errno.ELOOP, errno.EMLINK, errno.ENXIO)
@@ -248,28 +246,23 @@ def _create(path: str) -> int:
 
 
 def _take_over(old: str, temporary: str, length: int) -> int | None:
-    """A descriptor to write `length` bytes over the file at `old`, which is at `temporary` now; None if it cannot be
-    had. It is not followed, not shared with another name, and not smaller, so that the tier does not grow."""
+    """A descriptor to write `length` bytes over the file at `old`, which is at `temporary` now; None if it stays where
+    it is: it is no regular file, has another name too, is smaller (the tier would grow), or cannot be had."""
     try:
-        os.rename(old, temporary)
+        descriptor = os.open(old, _OVERWRITE_FLAGS)
     except OSError:
         return None
     try:
-        descriptor = os.open(temporary, _READ_FLAGS & ~os.O_RDONLY | os.O_WRONLY)
-        try:
-            about = os.fstat(descriptor)
-            if stat.S_ISREG(about.st_mode) and about.st_nlink == 1 and _whole_pages(about.st_size) >= length:
-                # The last page, if it is not a whole one, would have to be read from the disk to be changed.
-                os.ftruncate(descriptor, length // _PAGE_BYTES * _PAGE_BYTES)
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-    except OSError as error:
-        logger.debug("a file could not be taken over: %s", error)
-    with suppress(OSError):
-        os.unlink(temporary)
+        about = os.fstat(descriptor)
+        if stat.S_ISREG(about.st_mode) and about.st_nlink == 1 and _whole_pages(about.st_size) >= length:
+            os.rename(old, temporary)
+            # The last page, if it is not a whole one, would have to be read from the disk to be changed.
+            os.ftruncate(descriptor, length // _PAGE_BYTES * _PAGE_BYTES)
+            return descriptor
+    except OSError:
+        with suppress(OSError):
+            os.unlink(temporary)
+    os.close(descriptor)
     return None
 
 
