@@ -88,13 +88,6 @@ class Flights(Generic[K, V]):
             if not flight._waiters and not flight.landed:
                 self._abandon(key, flight)
 
-    def start(self, key: K, work: Callable[[Flight[V]], Coroutine[Any, Any, None]]) -> bool:
-        """Start `work` for nobody in particular, so that nobody's leaving stops it. False: it is under way already."""
-        if key in self._flights:
-            return False
-        self._start(key, work)._waiters += 1
-        return True
-
     def release(self, wanted: Callable[[K], bool]) -> int:
         """Let nobody join the work under way for these keys any more: who comes now starts anew, who waits is still
         answered. How many there were."""

@@ -133,7 +133,8 @@ class Catalog:
     def confirmed(self, known: Known, meta: ObjectMeta, asked_at: float | None = None) -> bool:
         """The origin answered a pinned request with a part of this version, so it is still current.
 
-        Its time is prolonged if this answer lasts longer, never shortened. False: the part must not be stored.
+        Its headers are freshened (RFC 9111 section 3.4). Its time is prolonged if this answer lasts longer, and never
+        shortened. False: the part must not be stored.
         """
         life = self._lifetime(meta, asked_at)
         if not life.storable:
@@ -142,9 +143,10 @@ class Catalog:
         current = self._known.get(meta.ref)
         if current is None or current.bypass or current.meta.generation != meta.generation:
             return True  # something newer has been learned meanwhile
-        if self._clock.monotonic() + life.fresh_s > current.fresh_until:
-            # Not written down: a restart finds it a little older than it is, and this is done for every part.
-            self._remember(self._vouched(without(updated(current.meta, meta.headers), life.withheld), life))
+        meta = without(updated(current.meta, meta.headers), life.withheld)
+        longer = self._clock.monotonic() + life.fresh_s > current.fresh_until
+        # Not written down: a restart finds it a little older than it is, and this is done for every part.
+        self._remember(self._vouched(meta, life) if longer else replace(current, meta=meta))
         return True
 
     def pass_through(self, known: Known) -> None:

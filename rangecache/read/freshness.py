@@ -126,9 +126,12 @@ def initial_age(headers: Mapping[str, str], received: float, delay_s: float) -> 
     can only make it older, never younger than it is."""
     date = parse_http_date(headers.get("date", ""))
     apparent_s = max(0.0, received - date.timestamp()) if date else 0.0
-    # Section 5.1: the first member of a list, and nothing where that is not a number.
-    stated_s = delta_seconds(headers.get("age", "").partition(",")[0].strip(" \t")) or 0.0
-    return max(apparent_s, stated_s + max(0.0, delay_s))
+    return max(apparent_s, stated_age(headers) + max(0.0, delay_s))
+
+
+def stated_age(headers: Mapping[str, str]) -> float:
+    """What an answer's Age says (section 5.1): the first member of a list, and nothing where that is not a number."""
+    return delta_seconds(headers.get("age", "").partition(",")[0].strip(" \t")) or 0.0
 
 
 def _policy(headers: Mapping[str, str]) -> tuple[Directives, bool]:

@@ -15,6 +15,7 @@ from rangecache.ranges import ByteRange, parse_range
 from rangecache.read.body import PRIMED
 from rangecache.read.conditions import Decision, decide
 from rangecache.read.fetcher import SKIP_BYTES_MAX
+from rangecache.read.freshness import stated_age
 from rangecache.read.messages import CacheStatus, Reply
 
 if TYPE_CHECKING:
@@ -139,4 +140,6 @@ class PassThrough:
     def reply(self, pieces: AsyncGenerator[memoryview, int | None]) -> Reply:
         """The answer, once the first piece has been read."""
         cache = CacheStatus("bypass", fwd="bypass", fwd_status=self.status)
-        return Reply(self.decision.status, self.meta, cache, 0, self.decision.ranges, pieces)
+        return Reply(
+            self.decision.status, self.meta, cache, int(stated_age(self.meta.headers)), self.decision.ranges, pieces
+        )

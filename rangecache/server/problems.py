@@ -73,6 +73,7 @@ _TABLE: Final[Mapping[type[errors.RangecacheError], Problem]] = {
     errors.PermissionDenied: PERMISSION_DENIED,
     errors.Unauthenticated: UNAUTHENTICATED,
     errors.GenerationGone: CHANGED,
+    errors.NotStorable: CHANGED,
     errors.RangeNotSatisfiable: INVALID_RANGE,
     errors.InvalidAnswer: INVALID_ANSWER,
     errors.OriginTimeout: TIMED_OUT,

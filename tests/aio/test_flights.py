@@ -106,21 +106,6 @@ async def test_work_that_ends_without_a_result_is_an_error_and_not_a_hang(
     assert "failed" in caplog.text
 
 
-async def test_work_started_for_nobody_is_not_stopped_by_a_visitor_who_leaves(
-    flights: Flights[str, int], work: Work
-) -> None:
-    assert flights.start("k", work)
-    assert not flights.start("k", work)
-    visitor = asyncio.create_task(flights.join("k", work))
-    await _settle()
-    visitor.cancel()
-    await _settle()
-    assert work.cancelled == 0
-    work.gate.set()
-    await _settle()
-    assert "k" not in flights
-
-
 async def test_work_may_go_on_after_its_result(flights: Flights[str, int]) -> None:
     ended = asyncio.Event()
 

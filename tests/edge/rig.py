@@ -91,14 +91,15 @@ class Rig:
         return [each.range for each in self.origin.log.select(None if key is None else f"b/{key}", "GET")]
 
 
-def settings_for(origin: Origin, **sections: Mapping[str, Any]) -> Settings:
-    """Blocks of 4 KiB, no disk, everything fresh for an hour and never stale; `sections` overrule, key by key."""
+def settings_for(origin: Origin, bucket: Mapping[str, Any] | None = None, **sections: Mapping[str, Any]) -> Settings:
+    """Blocks of 4 KiB, no disk, everything fresh for an hour and never stale; `sections` overrule, key by key. `bucket`
+    is what else is set for `b`."""
     tree: dict[str, Any] = {
         "server": {"listen": "127.0.0.1:0", "admin_listen": "127.0.0.1:0"},
         "cache": {"block_size": BLOCK, "memory": {"size": 64 << 20}, "disk": {"enabled": False}},
         "freshness": [{"match": "**", "ttl": "1h"}],
         "defaults": {"stale_while_revalidate": "0s", "stale_if_error": "0s", "negative_ttl": "0s"},
-        "providers": {"web": {"kind": "http", "buckets": {"b": {"url": f"{origin.url}b/"}}}},
+        "providers": {"web": {"kind": "http", "buckets": {"b": {"url": f"{origin.url}b/", **(bucket or {})}}}},
         "telemetry": {"access_log": "off"},
     }
     for name, section in sections.items():
@@ -108,12 +109,16 @@ def settings_for(origin: Origin, **sections: Mapping[str, Any]) -> Settings:
 
 @asynccontextmanager
 async def running(
-    *, clock: Clock | None = None, origin: Origin | None = None, **sections: Mapping[str, Any]
+    *,
+    clock: Clock | None = None,
+    origin: Origin | None = None,
+    bucket: Mapping[str, Any] | None = None,
+    **sections: Mapping[str, Any],
 ) -> AsyncIterator[Rig]:
     """Both servers, up until the end; then nothing may be left behind."""
     own = Origin(clock=clock) if origin is None else origin
     async with own:
-        program = Program(settings_for(own, **sections), clock or own.clock)
+        program = Program(settings_for(own, bucket, **sections), clock or own.clock)
         await program.start()
         rig = Rig(own, program)
         faults = _Faults()

@@ -228,9 +228,12 @@ async def test_a_part_that_validates_prolongs_a_version_and_never_shortens_it() 
     catalog = _catalog(clock, JsonStore(), "origin")
     known = catalog.learned(_put(cache_control="max-age=60"))
     await clock.advance(50)
-    assert catalog.confirmed(known, _put(cache_control="max-age=5"))
-    assert catalog.peek(REF) is known
-    assert catalog.confirmed(known, _put(cache_control="max-age=30", x_note="new"))
+    assert catalog.confirmed(known, _put(cache_control="max-age=5", x_note="new"))
+    same = catalog.peek(REF)
+    assert same is not None
+    assert (same.fresh_until, same.validated_at) == (known.fresh_until, known.validated_at)
+    assert same.meta.headers["x-note"] == "new"
+    assert catalog.confirmed(known, _put(cache_control="max-age=30"))
     longer = catalog.peek(REF)
     assert longer is not None
     assert longer.fresh_until == clock.monotonic() + 30
