@@ -19,6 +19,8 @@ COMMANDS: Final = {
     "serve": "rangecache.cli.serve:serve",
     "demo": "rangecache.cli.demo:demo",
     "check-config": "rangecache.cli.check_config:check_config",
+    "warm": "rangecache.cli.warm:warm",
+    "record": "rangecache.cli.record:record",
 }
 """Command → where it is defined, in the order of the help."""
 

@@ -84,6 +84,10 @@ class AdminClient:
         """POST a JSON document."""
         return self._ask("POST", path, body=json.dumps(document).encode(), timeout_s=timeout_s)
 
+    def post_lines(self, path: str, lines: bytes, *, timeout_s: float = TIMEOUT_S) -> Answer:
+        """POST a body of lines, where one is taken."""
+        return self._ask("POST", path, body=lines, timeout_s=timeout_s, content_type="application/x-ndjson")
+
     def delete(self, path: str) -> Answer:
         """DELETE."""
         return self._ask("DELETE", path, body=b"")
@@ -91,7 +95,7 @@ class AdminClient:
     def lines(self, path: str) -> Iterator[str]:
         """The lines of an answer that goes on for as long as it likes, such as server-sent events, without their
         ends."""
-        with self._answer("GET", path, None, None, TIMEOUT_S) as answer:
+        with self._answer("GET", path, None, None, TIMEOUT_S, "") as answer:
             _read_problem(answer)
             for line in answer:
                 yield line.decode("utf-8", "replace").rstrip("\r\n")
@@ -103,8 +107,9 @@ class AdminClient:
         query: Mapping[str, str | int] | None = None,
         body: bytes | None = None,
         timeout_s: float = TIMEOUT_S,
+        content_type: str = "application/json",
     ) -> Answer:
-        with self._answer(method, path, query, body, timeout_s) as answer:
+        with self._answer(method, path, query, body, timeout_s, content_type) as answer:
             _read_problem(answer)
             text = answer.read(_ANSWER_BYTES_MAX)
             if answer.length:
@@ -116,13 +121,19 @@ class AdminClient:
 
     @contextmanager
     def _answer(
-        self, method: str, path: str, query: Mapping[str, str | int] | None, body: bytes | None, timeout_s: float
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str | int] | None,
+        body: bytes | None,
+        timeout_s: float,
+        content_type: str,
     ) -> Iterator[http.client.HTTPResponse]:
         connection = _connect(self.address, timeout_s)
         target = f"/v1/{path}" + (f"?{urlencode(query, quote_via=quote)}" if query else "")
         headers = {"Accept": "application/json", "Connection": "close"}
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = content_type
         try:
             connection.request(method, target, body, headers)
             yield connection.getresponse()

@@ -106,7 +106,11 @@ class Proxy:
 
     async def stats(self) -> dict[str, Any]:
         """What the admin port shows."""
-        found: dict[str, Any] = json.loads((await fetch(self.admin_port, "/v1/stats")).body)
+        return await self.admin("stats")
+
+    async def admin(self, path: str) -> dict[str, Any]:
+        """A document of the admin port."""
+        found: dict[str, Any] = json.loads((await fetch(self.admin_port, f"/v1/{path}")).body)
         return found
 
     async def metric(self, name: str) -> float:

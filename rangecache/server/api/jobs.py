@@ -196,14 +196,20 @@ class _JobsApi:
             streaming(request, "text/csv; charset=utf-8; header=present") as send,
             aclosing(job.progress.batches()) as batches,
         ):
-            out = StringIO(newline="")
+            out, told_s = StringIO(newline=""), self._rooms.clock.monotonic()
             writer = TraceWriter(out)
             async for batch in batches:
                 send.check()
                 for read in batch:
                     writer.write(read)
+                now_s = self._rooms.clock.monotonic()
+                if not out.tell() and now_s - told_s >= EVENTS_SILENT_S:
+                    out.write(
+                        "\n"
+                    )  # an empty line means nothing in a trace; no line at all would mean a dead connection
                 if out.tell():
                     await send(out.getvalue())
                     out.seek(0)
                     out.truncate()
+                    told_s = now_s
         return send.response

@@ -1,0 +1,153 @@
+"""`warm` and `record` as a user runs them: processes of their own, against a proxy that is one too."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rangecache.testing.children import clean_environment
+from rangecache.testing.faults import Status
+from rangecache.testing.origin import Origin
+from rangecache.trace import read_trace
+from tests.edge.process import Proxy
+from tests.edge.rig import BLOCK, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+DATA = os.urandom(30 * BLOCK + 7)
+
+
+@pytest.fixture
+async def origin() -> AsyncIterator[Origin]:
+    async with Origin() as made:
+        for key in ("b/x", "b/y"):
+            made.put(key, DATA)
+        yield made
+
+
+async def start(proxy: Proxy, *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "rangecache", *arguments, "--admin", f"http://127.0.0.1:{proxy.admin_port}"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=clean_environment(os.environ),
+    )
+
+
+async def run(proxy: Proxy, *arguments: str) -> tuple[int | None, str, str]:
+    """Exit code, standard output and standard error."""
+    process = await start(proxy, *arguments)
+    out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_warming_tells_its_progress_in_lines_of_json(origin: Origin, tmp_path: Path) -> None:
+    async with Proxy(tmp_path, origin) as proxy:
+        code, out, err = await run(proxy, "warm", f"http://127.0.0.1:{proxy.port}/web/b/x", "web/b/y")
+        assert (code, err) == (0, "")
+        last = json.loads(out.splitlines()[-1])
+        assert last["state"] == "done"
+        assert last["progress"]["bytes"]["kept"] == 2 * len(DATA)
+        asked = len(origin.requests)
+        assert (await proxy.get("y")).body == DATA
+        assert len(origin.requests) == asked
+
+
+async def test_something_that_cannot_be_warmed_is_exit_code_1(origin: Origin, tmp_path: Path) -> None:
+    origin.fail("b/y", Status(403), times=None)
+    async with Proxy(tmp_path, origin) as proxy:
+        code, out, _ = await run(proxy, "warm", "web/b/x", "web/b/y", "--ranges", "0-9")
+        assert code == 1
+        assert json.loads(out.splitlines()[-1])["failures"]["count"] == 1
+        code, _, err = await run(proxy, "warm", "nowhere/b/x")
+        assert (code, "No provider of that name" in err) == (1, True)
+        code, _, err = await run(proxy, "warm")
+        assert (code, "Say what to warm" in err) == (2, True)
+        code, out, _ = await run(proxy, "warm", "--prefix", "web/b/")
+        assert (code, "give a manifest" in out) == (1, True)
+
+
+async def test_ctrl_c_cancels_the_job_and_says_so(origin: Origin, tmp_path: Path) -> None:
+    origin.put("b/large", os.urandom(4 << 20))
+    gate = origin.hold("b/large", after_bytes=1000, times=None)
+    async with Proxy(tmp_path, origin) as proxy:
+        process = await start(proxy, "warm", "web/b/large")
+        await gate.reached()
+        assert process.stdout is not None
+        await process.stdout.readline()  # its first look
+        process.send_signal(signal.SIGINT)
+        out, err = await process.communicate()
+        assert process.returncode == 130
+        assert json.loads(out.splitlines()[-1])["state"] == "cancelled"
+        assert b"Traceback" not in err
+        await until(lambda: not origin.connections)
+        gate.release()
+
+
+async def test_what_was_recorded_is_warm_in_a_fresh_cache(origin: Origin, tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.jsonl"
+    wanted = [("x", 0, 99), ("x", 5 * BLOCK, 7 * BLOCK - 1), ("y", len(DATA) - 7, len(DATA) - 1)]
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    async with Proxy(tmp_path / "first", origin) as proxy:
+        recorder = await start(proxy, "record", str(manifest), "--format", "manifest")
+        await until(manifest.exists)
+        await read_until_recorded(proxy, wanted)
+        recorder.send_signal(signal.SIGINT)
+        _, err = await recorder.communicate()
+        assert recorder.returncode == 0
+        assert b"of 2 objects" in err
+        assert b"0 reads were lost" in err
+    async with Proxy(tmp_path / "second", origin) as proxy:
+        code, out, _ = await run(proxy, "warm", "--manifest", str(manifest))
+        assert code == 0
+        assert json.loads(out.splitlines()[-1])["progress"]["objects"]["done"] == 2
+        asked = len(origin.requests)
+        for key, first, last in wanted:
+            answer = await proxy.get(key, f"Range: bytes={first}-{last}")
+            assert answer.body == DATA[first : last + 1]
+            assert "hit" in answer.cache
+        assert len(origin.requests) == asked
+
+
+async def read_until_recorded(proxy: Proxy, wanted: list[tuple[str, int, int]]) -> None:
+    """Read, again until the recording has noted each: it may begin a moment after its file."""
+    for _ in range(1000):
+        for key, first, last in wanted:
+            await proxy.get(key, f"Range: bytes={first}-{last}")
+        jobs = (await proxy.admin("jobs"))["jobs"]
+        if jobs and jobs[0]["progress"]["reads"] >= len(wanted):
+            return
+    raise AssertionError("nothing was recorded")
+
+
+async def test_a_trace_is_recorded_for_a_time(origin: Origin, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    async with Proxy(tmp_path, origin) as proxy:
+        recorder = await start(proxy, "record", str(trace), "--for", "2s")
+        await until(trace.exists)
+        await read_until_recorded(proxy, [("x", 0, 99)])
+        _, err = await recorder.communicate()
+        assert recorder.returncode == 0, err
+    with trace.open(newline="") as lines:
+        reads = list(read_trace(lines, "trace.csv"))
+    assert reads
+    assert {(read.object, read.offset, read.length) for read in reads} == {("web/b/x", 0, 100)}
+
+
+async def test_a_proxy_that_is_not_there_is_told_in_a_sentence(tmp_path: Path, origin: Origin) -> None:
+    proxy = Proxy(tmp_path, origin)
+    proxy.admin_port = 1
+    for arguments in (["warm", "web/b/x"], ["record", str(tmp_path / "trace")]):
+        code, _, err = await run(proxy, *arguments)
+        assert code == 1
+        assert "is it running?" in err
+        assert "Traceback" not in err
