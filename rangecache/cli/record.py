@@ -15,7 +15,7 @@ from rangecache.trace import TracedRead, TraceWriter, read_trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import TextIO
+    from typing import IO
 
     from rangecache.cli.admin_client import AdminClient
 
@@ -69,7 +69,7 @@ def record(file: str, kind: str, duration: str | None, admin: AdminClient) -> in
 class _Tape:
     """Writes reads in one of the two formats, and counts them."""
 
-    def __init__(self, out: TextIO, *, as_manifest: bool) -> None:
+    def __init__(self, out: IO[str], *, as_manifest: bool) -> None:
         self._out = out
         self._writer = None if as_manifest else TraceWriter(out)
         self._merged = Merged()

@@ -97,9 +97,7 @@ class _Screen:
         click.echo()
         size = job["progress"]["bytes"]
         if job["state"] == "done" and size["kept"] < size["total"]:
-            click.echo(
-                f"The cache kept {_size(size['kept'])} of {_size(size['total'])}: it is too small for all of it."
-            )
+            click.echo(f"The cache has kept {_size(size['kept'])} of {_size(size['total'])}: it is too small for all.")
         if job["error"]:
             click.echo(f"{job['state']}: {job['error']}")
         first = job["failures"]["first"][:FAILURES_SHOWN]
