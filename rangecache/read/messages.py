@@ -28,6 +28,20 @@ class ReadRequest:
     cache_control: str | None = None
     """The request's own Cache-Control; `Pragma: no-cache` arrives here as `no-cache`."""
 
+    @property
+    def conditional(self) -> bool:
+        """Whether there are conditions (RFC 9110 section 13), on which even a range beyond the end depends."""
+        return any(
+            each is not None
+            for each in (
+                self.if_match,
+                self.if_none_match,
+                self.if_modified_since,
+                self.if_unmodified_since,
+                self.if_range,
+            )
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class CacheStatus:

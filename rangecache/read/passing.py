@@ -6,10 +6,10 @@ whole object although a range was asked for. Such an answer comes from one respo
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING
 
-from rangecache.errors import BodyCut, GenerationGone, InvalidAnswer
+from rangecache.errors import BodyCut, GenerationGone, InvalidAnswer, RangeNotSatisfiable
 from rangecache.origin.base import GetResult
 from rangecache.ranges import ByteRange, parse_range
 from rangecache.read.body import PRIMED
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rangecache.aio.allowance import Allowance
     from rangecache.model import ObjectMeta
-    from rangecache.origin.base import ObjectStore
+    from rangecache.origin.base import NotModified, ObjectStore
     from rangecache.ranges import RangeSpec
     from rangecache.read.hand_off import HandOff
     from rangecache.read.messages import ReadRequest
@@ -103,8 +103,8 @@ class PassThrough:
         Raises `RangeNotSatisfiable`, with the object's length, for a range that lies beyond it, and `GenerationGone`
         where the object is no longer the one that an If-Range named.
         """
-        spec = self._spec()
-        async with self._store.get(self._request.ref, range=spec) as answer:
+        async with AsyncExitStack() as opened:
+            answer = await self._open(opened)
             if not isinstance(answer, GetResult):
                 raise InvalidAnswer("the origin answered 304 to a request without a condition")
             self.meta = answer.meta
@@ -126,6 +126,16 @@ class PassThrough:
                             yield piece
                         finally:
                             self._allowance.charge(-len(piece))
+
+    async def _open(self, opened: AsyncExitStack) -> GetResult | NotModified:
+        request, spec = self._request, self._spec()
+        try:
+            return await opened.enter_async_context(self._store.get(request.ref, range=spec))
+        except RangeNotSatisfiable:
+            if not request.conditional:
+                raise
+            # Conditions come before the range (RFC 9110 section 13.2.2), and a 416 does not say of what it is one.
+            return await opened.enter_async_context(self._store.get(request.ref))
 
     def _spec(self) -> RangeSpec | None:
         """The one range to ask for; None for the whole object: no range, several, or one that a condition undoes."""

@@ -1,0 +1,35 @@
+"""What the state machine and the simulated loop have found, shrunk, each by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.proof.model import Ask, Rules, is_weak, size_of
+from tests.proof.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WEAK = 5
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """One in which nothing is believed for longer than it takes to hear it."""
+    made = World(Rules(), latency_s=0.0, seed=0)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("condition", ["if_match", "if_none_match", "if_modified_since", "if_range", None])
+@pytest.mark.parametrize("version", [1, WEAK])
+def test_a_condition_comes_before_a_range_beyond_the_end_also_where_nothing_is_kept(
+    world: World, condition: str | None, version: int
+) -> None:
+    """What passes through was asked for with its range, and 416 was the answer whatever If-Match said."""
+    assert is_weak(WEAK)
+    world.write("a", rolls_back_to=WEAK)
+    for _ in range(3):
+        world.read("a", Ask(range=f"bytes={size_of(WEAK)}-", condition=condition, version=version))
