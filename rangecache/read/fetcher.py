@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from rangecache.blocks.base import BlockStore
     from rangecache.model import BlockKey, ObjectMeta, ObjectRef
     from rangecache.origin.base import ObjectStore, Purpose
+    from rangecache.ranges import RangeSpec
     from rangecache.read.catalog import Catalog
     from rangecache.read.known import Known
     from rangecache.read.selection import Selection
@@ -71,7 +72,7 @@ class Fetcher:
         run_blocks: int,
         gap_blocks: int,
         ahead_bytes: int,
-        promote: Callable[[ObjectRef, ByteRange], None] = lambda _ref, _range: None,
+        promote: Callable[[ObjectRef, RangeSpec | None], None] = lambda _ref, _range: None,
     ) -> None:
         """`run_blocks` is the longest run; `gap_blocks` how many blocks may be over-read to join two runs;
         `ahead_bytes` how much may be kept for readers, and fetched ahead of them, all together. `promote` tells the
@@ -84,7 +85,7 @@ class Fetcher:
         self.run_blocks = run_blocks
         self._gap_blocks = gap_blocks
         self._ahead_bytes = ahead_bytes
-        self._promote = promote
+        self.promote = promote
         self._flying: dict[BlockKey, Run] = {}
         self._held: OrderedDict[Run, int] = OrderedDict()  # runs that keep blocks for their readers, and how many bytes
         self.held_bytes = 0
@@ -118,7 +119,7 @@ class Fetcher:
             if run is not None:
                 found[run] = None
                 if run.purpose in PATIENT and purpose not in PATIENT:
-                    self._promote(run.known.meta.ref, ByteRange(run.start, run.end))
+                    self.promote(run.known.meta.ref, ByteRange(run.start, run.end))
             elif self._tiers.peek(key) is None if index == needed else not self._tiers.contains(key):
                 missing.append(index)
         self._coalesced.value += len(found)

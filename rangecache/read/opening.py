@@ -23,7 +23,7 @@ from rangecache.errors import (
     RangeNotSatisfiable,
     Unauthenticated,
 )
-from rangecache.origin.base import NotModified
+from rangecache.origin.base import PATIENT, NotModified
 from rangecache.ranges import ByteRange, OffsetRange, SuffixRange
 from rangecache.read.epochs import KeeperSince
 from rangecache.read.hand_off import HandOff
@@ -95,6 +95,7 @@ class Opener:
         self._allowance = allowance
         self._hand_offs: Counter[str] = Counter()  # open ones by provider
         self._kept: list[ObjectRef] = []  # of which hand-offs keep the blocks that pass by
+        self._patient: dict[ObjectRef, RangeSpec | None] = {}  # what is asked for on behalf of nobody who waits
         self._epochs = catalog.epochs
         self._block_bytes = block_bytes
 
@@ -112,12 +113,14 @@ class Opener:
 
         `by_head` asks for metadata alone, if the origin answers HEAD. `anew` does not join a request that was under
         way already: the origin may have answered it before what the caller has just done there. `purpose` is what a
-        request is sent for; one that joins another's keeps to what that was sent for.
+        request is sent for; one that joins another's keeps to what that was sent for, but in the rank of both.
 
         `stale` is what was known: if it still holds, the origin sends nothing. Gives what was found and whether this
         caller's request found it. Raises `NotFound` where the origin says so, or another `OriginError`.
         """
         work = self._head if by_head else self._ask
+        if purpose not in PATIENT and ref in self._patient:
+            self._fetcher.promote(ref, self._patient[ref])
         question = Question(ref, wanted, stale, purpose, self._epochs.now)
         return await self._flights.join(ref, lambda flight: work(flight, question), anew=anew)
 
@@ -158,6 +161,8 @@ class Opener:
         first_block = ByteRange(0, self._block_bytes)
         spec: RangeSpec | None = self._aligned(question.wanted)
         asked_at = self._catalog.now()
+        if question.purpose in PATIENT:
+            self._patient[question.ref] = spec
         try:
             try:
                 await self._get(flight, question, spec)
@@ -176,6 +181,9 @@ class Opener:
             if question.stale is not None:
                 self._catalog.refused(question.stale)
             raise
+        finally:
+            if question.purpose in PATIENT:
+                self._patient.pop(question.ref, None)
 
     async def _get(self, flight: Flight[Opened], question: Question, spec: RangeSpec | None) -> None:
         ref, stale, purpose = question.ref, question.stale, question.purpose

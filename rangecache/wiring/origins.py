@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rangecache.origin.base import ObjectStore
     from rangecache.origin.dialect import Dialect
     from rangecache.origin.providers.s3_credentials import CredentialsSource
-    from rangecache.ranges import ByteRange
+    from rangecache.ranges import RangeSpec
     from rangecache.settings import Provider, S3Credentials, Settings
     from rangecache.telemetry import Metrics
 
@@ -62,7 +62,7 @@ class Origins:
         that slow clients leave some for what is fetched for everybody."""
         return {name: Limited(store, PASSING_PERMITS) for name, store in self.stores.items()}
 
-    def promote(self, ref: ObjectRef, wanted: ByteRange) -> None:
+    def promote(self, ref: ObjectRef, wanted: RangeSpec | None) -> None:
         """A reader has come to wait for this GET, which was sent for nobody."""
         self.stores[ref.provider].promote(ref, wanted)
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
-from rangecache.blocks.memory import ENTRY_OVERHEAD_BYTES
+from rangecache.blocks.memory import ENTRY_OVERHEAD_BYTES, MemoryTier
 from rangecache.errors import InvalidRange, NotFound, NotStorable, Unavailable
 from rangecache.model import ObjectRef
+from rangecache.origin.limit import Limited
 from rangecache.ranges import ByteRange, OffsetRange, SuffixRange
-from rangecache.read.filling import Tally
+from rangecache.read.filling import FLUSH_PATIENCE_S, Tally
 from rangecache.read.selection import Selection
+from tests.edge.rig import until
 from tests.read.conftest import BLOCK, REF, Cache
+
+if TYPE_CHECKING:
+    from rangecache.origin.base import ObjectStore
 
 DATA = bytes(range(256)) * (BLOCK * 20 // 256) + b"the end"  # twenty blocks and a little
 
@@ -298,3 +304,75 @@ async def test_what_a_purge_takes_from_under_it_is_fetched_again(make_cache: typ
     gate.set()
     assert (await filling).wanted == len(DATA)
     assert await cache.read() == DATA
+
+
+async def test_an_opening_that_a_reader_comes_to_wait_for_is_asked_before_its_turn(make_cache: type[Cache]) -> None:
+    limited: list[Limited] = []
+
+    def around(store: ObjectStore) -> ObjectStore:
+        limited.append(Limited(store, 2))  # one of which is for what nobody waits for
+        return limited[0]
+
+    cache = make_cache(around=around)
+    cache.fetcher.promote = limited[0].promote
+    refs = [ObjectRef("mem", "b", name) for name in ("first", "second")]
+    for ref in refs:
+        cache.origin.put(ref, DATA)
+    gate, seen = asyncio.Event(), asyncio.Event()
+
+    async def hold_the_first(request) -> None:
+        if request.ref == refs[0]:
+            seen.set()
+            await gate.wait()
+
+    cache.origin.before_answer = hold_the_first
+    filling = [asyncio.create_task(fill(cache, ref=refs[0]))]
+    await seen.wait()
+    filling.append(asyncio.create_task(fill(cache, ref=refs[1])))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(cache.asked) == 1
+    assert (await asyncio.wait_for(cache.read("bytes=0-9", refs[1]), 10)) == DATA[:10]
+    gate.set()
+    await asyncio.gather(*filling)
+
+
+class SlowTier(MemoryTier):
+    """Takes its time to keep what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__(1 << 30)
+        self.gate = asyncio.Event()
+        self.flushes = 0
+
+    async def flush(self) -> None:
+        self.flushes += 1
+        await self.gate.wait()
+
+
+async def test_it_goes_no_faster_than_a_slow_tier(make_cache: type[Cache], monkeypatch) -> None:
+    monkeypatch.setattr("rangecache.read.filling.IN_FLIGHT_BYTES", 2 * 8 * BLOCK)
+    tier = SlowTier()
+    cache = make_cache(tiers=[tier])
+    cache.origin.put(REF, DATA * 5)
+    tally = Tally()
+    filling = asyncio.create_task(cache.filler.fill(REF, None, tally))
+    await until(lambda: tier.flushes)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert tally.fetched == 0
+    assert sum(end - start for start, end in cache.asked) <= 3 * 8 * BLOCK
+    tier.gate.set()
+    await filling
+    assert tally.fetched == tally.wanted == 5 * len(DATA)
+
+
+async def test_it_does_not_wait_for_a_tier_for_ever(make_cache: type[Cache]) -> None:
+    tier = SlowTier()
+    cache = make_cache(tiers=[tier])
+    cache.origin.put(REF, b"x")
+    filling = asyncio.create_task(cache.filler.fill(REF, None, Tally()))
+    await until(lambda: tier.flushes)
+    await cache.clock.wait_for_sleepers()
+    await cache.clock.advance(FLUSH_PATIENCE_S + 1)
+    await filling
