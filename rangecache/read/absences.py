@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from rangecache.aio.clock import Clock
     from rangecache.model import ObjectRef
+    from rangecache.read.selection import Selection
 
 ABSENT_MAX: Final = 8_192  # a flood of absent names must not push out what is known
 
@@ -37,6 +38,11 @@ class Absences:
         self._until.move_to_end(ref)
         if len(self._until) > ABSENT_MAX:
             self._until.popitem(last=False)
+
+    def select(self, selection: Selection) -> set[ObjectRef]:
+        """Which of these objects are known not to be there."""
+        now = self._clock.monotonic()
+        return {ref for ref, until in self._until.items() if selection.matches(ref) and now < until}
 
     def forget(self, ref: ObjectRef) -> None:
         """It may be there."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from rangecache.read.absences import ABSENT_MAX, Absences
 from rangecache.read.epochs import Epochs
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rangecache.aio.clock import Clock
     from rangecache.model import ObjectMeta, ObjectRef
     from rangecache.read.freshness import Grace, Lifetime, Ttl
+    from rangecache.read.selection import Selection
 
 OBJECTS_MAX: Final = 32_768  # about 1.5 KB each
 BYPASS_S: Final = 120.0  # how long an object that cannot be stored is passed through without trying (hit-for-miss)
@@ -38,6 +39,25 @@ class CatalogStore(Protocol):
     async def get(self, ref: ObjectRef) -> dict[str, Any] | None: ...
     def put(self, ref: ObjectRef, record: dict[str, Any]) -> None: ...
     def forget(self, ref: ObjectRef) -> None: ...
+    async def purge(self, selection: Selection) -> Purged: ...
+
+
+class Noted(NamedTuple):
+    """What a process knows of some objects."""
+
+    known: set[ObjectRef]
+    """Of these, which version is current, or that they cannot be cached."""
+    absent: set[ObjectRef]
+    """These are not there, as the origin said a moment ago."""
+
+
+class Purged(NamedTuple):
+    """What a purge of a store's records came to."""
+
+    refs: set[ObjectRef]
+    """Of which there was a record."""
+    failed: str = ""
+    """A half sentence for a person, if a record may still be there; else empty."""
 
 
 class Catalog:
@@ -191,6 +211,22 @@ class Catalog:
         self._absent.forget(ref)
         if self._store is not None:
             self._store.forget(ref)
+
+    def select(self, selection: Selection) -> Noted:
+        """What this process knows of these objects. Records that only the store has are not in it."""
+        return Noted({ref for ref in self._known if selection.matches(ref)}, self._absent.select(selection))
+
+    async def purge(self, selection: Selection) -> tuple[Noted, Purged]:
+        """Know nothing of these objects any more, and let no restart know anything. From the call on, before it waits
+        for the first time, `peek` and `find` obey."""
+        noted = self.select(selection)
+        for ref in noted.known:
+            del self._known[ref]
+        for ref in noted.absent:
+            self._absent.forget(ref)
+        for ref in [ref for ref in self._conflicts if selection.matches(ref)]:
+            del self._conflicts[ref]
+        return noted, Purged(set()) if self._store is None else await self._store.purge(selection)
 
     # --- how it is kept -------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import sqlite3
+import sys
 import zlib
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
@@ -208,7 +209,7 @@ class CatalogDatabase:
             try:
                 yield connection
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
                     raise Timeout from error
                 raise
 
@@ -225,7 +226,8 @@ def _entry(key: str, mode: Any, filename: Any, value: Any) -> Entry:
     name, mark, version = key.partition("\n")
     provider, _, rest = name.partition("/")
     bucket, _, key_of_object = rest.partition("/")
-    ref = ObjectRef(provider, bucket, key_of_object, version if mark else None)
+    # A hundred thousand names have few providers and buckets among them.
+    ref = ObjectRef(sys.intern(provider), sys.intern(bucket), key_of_object, version if mark else None)
     record = None
     if mode == MODE_RAW and filename is None and isinstance(value, bytes):
         with suppress(ValueError, zlib.error):

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from rangecache.aio.tasks import Background
 from rangecache.blocks.threads import Threads, wait_at_most
 from rangecache.errors import TierError
+from rangecache.read.catalog import Purged
 from rangecache.read.catalog_database import CatalogDatabase, Entry, Page, row_key
 
 if TYPE_CHECKING:
@@ -40,15 +41,6 @@ CLOSE_TIMEOUT_S: Final = 5
 
 
 _UNREADABLE: Final = "its database cannot be read now"
-
-
-class Purged(NamedTuple):
-    """What a purge of the records came to."""
-
-    refs: set[ObjectRef]
-    """Of which there was a record."""
-    failed: str = ""
-    """A half sentence for a person, if a record may still be there; else empty."""
 
 
 class DiskCatalogStore:
@@ -108,7 +100,7 @@ class DiskCatalogStore:
         after: str | None = None
         while not self._emptying:
             page = await self._threads.run(self._database.page, selection, after, NAMES_BATCH, records=False)
-            if page is None or not self._usable:
+            if page is None or not self._owned():
                 raise TierError(_UNREADABLE)
             yield [entry.ref for entry in page.entries if entry.ref not in self._pending]
             if (after := page.last) is None:
@@ -122,7 +114,7 @@ class DiskCatalogStore:
         self._purging.append(selection)
         self._purges += 1
         try:
-            while self._usable:
+            while self._owned() and not self._closing:
                 deleted = await self._threads.run(self._database.delete, selection, DELETE_BATCH)
                 if deleted is None:
                     return Purged(refs, "its database cannot be written now")

@@ -59,6 +59,7 @@ class Chooser:
 
     async def choose(self, request: ReadRequest, wishes: Wishes) -> Current:
         """The version to answer from. Raises `NotFound`, `NotCached`, or what the origin's answer means."""
+        epoch = self._catalog.epochs.now
         known = await self._catalog.find(request.ref)
         if known is None:
             if self._catalog.is_absent(request.ref) and not wishes.revalidate:
@@ -82,6 +83,8 @@ class Chooser:
         try:
             return await self.ask(request, known, anew=wishes.revalidate)
         except UNREACHABLE:
+            if self._catalog.epochs.over(request.ref, epoch):
+                raise  # purged meanwhile
             now = self._clock.monotonic()
             if now < known.fresh_until and not wishes.revalidate:
                 return Current(known)  # younger was asked for; there is none, and it is not stale

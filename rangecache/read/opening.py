@@ -121,6 +121,8 @@ class Opener:
         work = self._head if by_head else self._ask
         if purpose not in PATIENT and ref in self._patient:
             self._fetcher.promote(ref, self._patient[ref])
+        if stale is not None and not self._is_known(stale):
+            stale = None  # it has been purged since the caller found it: not even a 304 may bring it back
         question = Question(ref, wanted, stale, purpose, self._epochs.now)
         return await self._flights.join(ref, lambda flight: work(flight, question), anew=anew)
 
@@ -132,6 +134,10 @@ class Opener:
     def count(self, selection: Selection) -> int:
         """How many openings of these objects are under way."""
         return self._flights.count(selection.matches) + sum(map(selection.matches, self._kept))
+
+    def _is_known(self, stale: Known) -> bool:
+        current = self._catalog.peek(stale.meta.ref)
+        return current is not None and current.meta.generation == stale.meta.generation
 
     def _take_back(self, question: Question) -> None:
         """Forget what the catalog has just been told, if the object has been purged since the origin was asked."""
@@ -178,7 +184,7 @@ class Opener:
             self._take_back(question)
             raise
         except (PermissionDenied, Unauthenticated):
-            if question.stale is not None:
+            if question.stale is not None and not self._epochs.over(question.ref, question.epoch):
                 self._catalog.refused(question.stale)
             raise
         finally:

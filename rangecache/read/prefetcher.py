@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rangecache.read.fetcher import Fetcher
     from rangecache.read.known import Known
     from rangecache.read.run import Run
+    from rangecache.read.selection import Selection
     from rangecache.read.streams import Ledger, Stride, Sweep
     from rangecache.telemetry import Metrics
 
@@ -221,6 +222,14 @@ class Prefetcher:
         for run in runs:
             if run.followers:  # two readers of one stream may leave
                 self._fetcher.unfollow(run)
+
+    def forget(self, selection: Selection) -> None:
+        """Watch the readers of these objects no more, and leave what is on its way for them."""
+        for track in [each for each in self._tracks.values() if selection.matches(each.known.meta.ref)]:
+            runs = list(track.runs)
+            track.runs.clear()  # that they end now is no trouble of the origin
+            self._leave(runs)
+            self._end(track)
 
     def _end_idle(self) -> None:
         """Let the streams go whose readers have not been seen for long."""

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from rangecache.read.messages import ReadRequest
     from rangecache.read.opening import Opener
     from rangecache.read.prefetcher import Prefetcher
+    from rangecache.read.selection import Selection
     from rangecache.read.wishes import Wishes
     from rangecache.telemetry import Metrics
 
@@ -77,14 +78,21 @@ class RangeReader:
         self._max_ranges = max_ranges
         self._allowance = allowance
         self._habits = HeadHabits()
+        self._revalidations = Revalidations(opener, background, clock)
         self._chooser = Chooser(
             catalog,
             opener,
-            Revalidations(opener, background, clock),
+            self._revalidations,
             self._habits,
             clock,
             max_ranges=max_ranges,
         )
+
+    def forget(self, selection: Selection) -> None:
+        """Remember nothing of these objects: they are being purged."""
+        self._habits.forget(selection)
+        self._revalidations.forget(selection)
+        self._prefetcher.forget(selection)
 
     # --- without waiting ------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rangecache.model import ObjectRef
     from rangecache.read.known import Known
     from rangecache.read.opening import Opener
+    from rangecache.read.selection import Selection
 
 RUNNING_MAX: Final = 64  # revalidations in the background; beyond it a read is answered stale and nobody asks for it
 PAUSE_S: Final = 1.0  # after the first failure; it doubles with every further one
@@ -103,6 +104,11 @@ class Revalidations:
             self._troubled.pop(ref, None)
         if self._down:
             self._down.pop(ref.provider, None)
+
+    def forget(self, selection: Selection) -> None:
+        """Remember no failures of these objects."""
+        for ref in [ref for ref in self._troubled if selection.matches(ref)]:
+            del self._troubled[ref]
 
     async def _ask(self, known: Known) -> None:
         ref = known.meta.ref

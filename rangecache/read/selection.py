@@ -15,40 +15,50 @@ if TYPE_CHECKING:
 NAME_CHARS_MAX: Final = 8192
 _LAST_CHARACTER: Final = "\U0010ffff"
 _SURROGATES: Final = range(0xD800, 0xE000)
-_OBJECT_PARTS: Final = 3  # provider, bucket, key
 
 
 class Selection(NamedTuple):
-    """Made by `prefix` or `an_object`."""
+    """Made by `prefix` or `an_object`. An empty provider or bucket means all of them."""
 
-    name: str
+    provider: str
+    bucket: str
+    key: str
     whole: bool
-    """True: the object of exactly this name. False: every object whose name begins with it."""
+    """True: the object of exactly this key. False: every object whose key begins with it."""
 
     @classmethod
     def prefix(cls, text: str) -> Selection:
         """The objects that a prefix means. Raises ValueError with a sentence that says what to write."""
         _check(text)
         provider, _, rest = text.partition("/")
-        bucket, deeper, _ = rest.partition("/")
+        bucket, deeper, key = rest.partition("/")
         if (text and not provider) or (deeper and not bucket):
             raise ValueError("A prefix is written as provider, provider/bucket or provider/bucket/beginning-of-key.")
-        # A provider and a bucket are names of their own: half of one is another one.
-        return cls(text if deeper or not text else f"{text.removesuffix('/')}/", whole=False)
+        return cls(provider, bucket, key, whole=False)
 
     @classmethod
     def an_object(cls, name: str) -> Selection:
         """The object of this name, in all its versions. Raises ValueError with a sentence that says what to write."""
         _check(name)
-        parts = name.split("/", _OBJECT_PARTS - 1)
-        if len(parts) < _OBJECT_PARTS or not all(parts):
-            raise ValueError("An object is written as provider/bucket/key.")
-        return cls(name, whole=True)
+        match name.split("/", 2):
+            case [str(provider), str(bucket), str(key)] if provider and bucket and key:
+                return cls(provider, bucket, key, whole=True)
+        raise ValueError("An object is written as provider/bucket/key.")
 
     def matches(self, ref: ObjectRef) -> bool:
         """Whether this object, in this version, is meant."""
-        name = str(ref)
-        return name == self.name if self.whole else name.startswith(self.name)
+        provider, bucket, key, whole = self
+        return (
+            (ref.provider == provider or not provider)
+            and (ref.bucket == bucket or not bucket)
+            and (ref.key == key if whole else ref.key.startswith(key))
+        )
+
+    @property
+    def name(self) -> str:
+        """What the names of all that are meant begin with: a provider and a bucket with the slash behind them, as half
+        of such a name is another one."""
+        return "/".join(filter(None, (self.provider, self.bucket))) + "/" * bool(self.provider) + self.key
 
     @property
     def stop(self) -> str | None:

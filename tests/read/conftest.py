@@ -21,6 +21,7 @@ from rangecache.read.hand_off import hand_off_allowance
 from rangecache.read.messages import ReadRequest, Reply
 from rangecache.read.opening import Opener
 from rangecache.read.prefetcher import Prefetcher
+from rangecache.read.purging import Purger
 from rangecache.read.reader import RangeReader
 from rangecache.telemetry import Metrics
 from rangecache.testing.clock import ManualClock
@@ -88,7 +89,9 @@ class Cache:
         )
         self.flights: Flights[ObjectRef, object] = Flights(self.background, "opening")
         self.allowance = hand_off_allowance()
-        opener = Opener(stores, self.tiers, self.catalog, self.fetcher, self.flights, self.allowance, block_bytes=BLOCK)
+        self.opener = opener = Opener(
+            stores, self.tiers, self.catalog, self.fetcher, self.flights, self.allowance, block_bytes=BLOCK
+        )
         self.filler = Filler(self.catalog, opener, self.fetcher, self.tiers, self.clock)
         self.strain = Strain(self.clock)
         self.prefetcher = Prefetcher(
@@ -112,6 +115,20 @@ class Cache:
             self.clock,
             self.allowance,
             max_ranges=256,
+        )
+        memory, *slower = self.tiers
+        assert isinstance(memory, MemoryTier)
+        self.purger = Purger(
+            self.catalog,
+            opener,
+            self.fetcher,
+            self.tiers,
+            memory,
+            self.background,
+            self.clock,
+            records=records,  # type: ignore[arg-type]
+            disk=slower[0] if slower else None,  # type: ignore[arg-type]
+            forgetful=[self.reader],
         )
 
     async def open(self, range: str | None = None, ref: ObjectRef = REF, **fields: object) -> Reply:
