@@ -157,7 +157,13 @@ class DiskWriter:
         if self._open and self._queue.waiting and len(self._writers) < WRITERS:
             writer = self._background.spawn(self._write_queued(), "writer of the disk cache")
             self._writers.add(writer)
-            writer.add_done_callback(self._writers.discard)
+            writer.add_done_callback(self._ended)
+
+    def _ended(self, writer: asyncio.Task[None]) -> None:
+        self._writers.discard(writer)
+        # What was queued after its last look at the queue, while it still passed for a writer, has nobody else.
+        if not writer.cancelled() and self._health.state == "rw":
+            self._start_writers()
 
     async def _write_queued(self) -> None:
         while self._open and self._health.state == "rw" and (batch := self._queue.take(BATCH_BYTES)):

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from rangecache.blocks import disk, disk_writer
@@ -440,3 +441,25 @@ async def test_its_repr_tells_its_state(open_tier: OpenTier, tmp_path: Path) -> 
     tier = await open_tier(limit_bytes=100 * FILE_BYTES)
     await keep(tier, block_key(0))
     assert repr(tier) == f"<DiskTier {tmp_path / 'cache'} rw, 1 blocks, 8192 of 819200 bytes, 0 bytes queued>"
+
+
+async def test_a_block_that_is_queued_just_as_the_writers_end_is_written(
+    open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They had looked at the queue for the last time, and still passed for writers: it waited for the next block."""
+    monkeypatch.setattr(disk_writer, "BATCH_BYTES", 1)
+    tier = await open_tier()
+    writers = tier._writer._writers
+    await keep(tier, block_key(0))
+    for index in range(1, 1 + disk_writer.WRITERS):
+        tier.keep(block_key(index), content(block_key(index)))
+    await asyncio.sleep(0)
+    while not all(path_of(tier, block_key(index)).exists() for index in range(1, 1 + disk_writer.WRITERS)):
+        time.sleep(0.01)  # the loop hears of all writes at once
+    time.sleep(0.05)
+    while not all(writer.done() for writer in writers):
+        await asyncio.sleep(0)
+    tier.keep(block_key(100), content(block_key(100)))
+    await tier.flush()
+    assert tier._queue.held_bytes == 0
+    assert path_of(tier, block_key(100)).exists()
