@@ -133,6 +133,10 @@ class BlockFiles:
         try:
             return memoryview(_read_verified(path, key))
         except FrameError:
+            pass  # once more, in case the fault was on the way and not on the disk
+        try:
+            return memoryview(_read_verified(path, key))
+        except FrameError:
             self.discard(path)
             raise
 

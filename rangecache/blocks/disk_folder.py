@@ -108,15 +108,15 @@ class DiskFolder:
                 done.set_result(None)
             if not loaded:
                 await self._index.list_all()
-            await self._writer.make_room()
         except OSError as error:
             self._health.off(f"its files cannot be listed ({error.strerror}); check the disk and the permissions")
             return
+        await self._make_room()
         self._writer.open()
         try:
             if loaded:
                 await self._index.scan()
-                await self._writer.make_room()
+                await self._make_room()
         except OSError as error:
             # What may lie there uncounted must not grow.
             self._health.read_only(f"its files cannot be listed ({error.strerror}); check the disk and the permissions")

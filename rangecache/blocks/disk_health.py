@@ -9,6 +9,7 @@ Every change is one log line. The cache goes on without the disk, so nothing her
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections import deque
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 PROBE_INTERVAL_S: Final = 60
 READ_ERRORS_MAX: Final = 5
 READ_ERRORS_WINDOW_S: Final = 60
+_OUR_OWN_SHORTAGE: Final = (errno.EMFILE, errno.ENFILE)  # says nothing about the disk
 
 
 class DiskHealth:
@@ -47,7 +49,7 @@ class DiskHealth:
 
     def write_failed(self, error: OSError) -> None:
         """A block could not be written for a reason that will meet the next one too."""
-        if self.state != "off":
+        if self.state != "off" and error.errno not in _OUR_OWN_SHORTAGE:
             self.read_only(f"a write failed ({error.strerror}); check free space, quota and permissions")
 
     def read_only(self, reason: str) -> None:
@@ -56,6 +58,8 @@ class DiskHealth:
 
     def read_failed(self, error: OSError) -> None:
         """A block could not be read though its file is there. A damaged file is not meant: that is a miss."""
+        if error.errno in _OUR_OWN_SHORTAGE:
+            return
         now = self._clock.monotonic()
         self._read_errors.append(now)
         if len(self._read_errors) == READ_ERRORS_MAX and now - self._read_errors[0] <= READ_ERRORS_WINDOW_S:

@@ -39,7 +39,7 @@ class DirectoryLock:
             os.ftruncate(descriptor, 0)
             os.write(descriptor, b"%d\n" % os.getpid())
         # The file may have been deleted between open and flock; a lock on a file without a name keeps nobody out.
-        return self.is_ours()
+        return os.path.samestat(os.fstat(descriptor), os.lstat(self._path))
 
     def is_ours(self) -> bool:
         """Whether we hold the lock, and on the very file that other programs find at this path."""

@@ -233,3 +233,22 @@ async def test_a_block_found_damaged_while_the_directory_is_listed_is_written_an
     await keep(tier, KEY)
     assert path.stat().st_size > 0
     assert await tier.get(KEY) == content(KEY)
+
+
+async def test_bytes_that_were_damaged_on_their_way_are_read_again(
+    open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tier = await open_tier()
+    await keep(tier, KEY)
+    read, calls = os.read, []
+
+    def flipped_once(descriptor: int, length: int) -> bytes:
+        calls.append(length)
+        data = bytearray(read(descriptor, length))
+        if len(calls) == 2:
+            data[7] ^= 1
+        return bytes(data)
+
+    monkeypatch.setattr(os, "read", flipped_once)
+    assert await tier.get(KEY) == content(KEY)
+    assert (tier.stats().checksum_errors, len(calls)) == (0, 4)

@@ -78,3 +78,11 @@ def test_each_change_is_logged_once(health: DiskHealth, caplog: pytest.LogCaptur
     health.recovered()
     health.recovered()
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_a_shortage_of_our_own_says_nothing_about_the_disk(health: DiskHealth, number: int) -> None:
+    health.write_failed(os_error(number))
+    for _ in range(READ_ERRORS_MAX):
+        health.read_failed(os_error(number))
+    assert health.state == "rw"

@@ -1,0 +1,116 @@
+"""Every system call of the disk tier fails once, or is the last one that is made."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from itertools import count, cycle, product
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.blocks.conftest import content
+from tests.blocks.traced import BLOCKS, FILE_BYTES, FORGOTTEN, HELD_BLOCKS, key_of, serving, why_not
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from rangecache.blocks.disk import DiskTier
+    from tests.proving import Proof
+
+    OpenTier = Callable[..., Awaitable[DiskTier]]
+
+pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark.timeout(600)]
+
+CHANGING: Final = ("openat", "write", "writev", "rename", "unlink", "ftruncate", "mkdir")
+CALLS: Final = (*CHANGING, "read", "pread64", "pwrite64", "statfs", "newfstatat", "fstat", "getdents64", "flock")
+ERRORS: Final = ("EIO", "ENOSPC", "EROFS", "EMFILE", "EACCES", "EDQUOT")
+
+
+async def test_a_kill_at_any_call_leaves_right_bytes_or_none(open_tier: OpenTier, tmp_path: Path, proof: Proof) -> None:
+    """From the opening of a directory that a killed program has left to its end, at the beginning of each call that
+    changes anything."""
+    template = tmp_path / "template"
+    tier = await open_tier(HELD_BLOCKS * FILE_BYTES, directory=template)
+    for index in range(10, BLOCKS):
+        tier.keep(key_of(index), content(key_of(index)))
+    await tier.flush()
+    await tier.aclose()
+    (path,) = {path.parent for path in [next((template / "blocks-1").rglob("?" * 64))]}
+    (path / "tmp-0-0").write_bytes(b"left by somebody")
+    kills = 0
+    async with serving(tmp_path) as traced:
+        for call in CHANGING:
+            for number in count(1):
+                place = tmp_path / "cache"
+                shutil.rmtree(place, ignore_errors=True)
+                shutil.copytree(template, place)
+                played = await traced.play("put and evict", place, f"{call}:signal=KILL:when={number}")
+                await look(
+                    await open_tier(HELD_BLOCKS * FILE_BYTES, directory=place), forgotten="forgotten" in played.said
+                )
+                if not played.killed:
+                    assert played.said["state"] == "rw"
+                    break
+                kills += 1
+    proof.row("kill -9 at every call of put and evict leaves right bytes or none", f"{kills} calls, 0 wrong bytes")
+    assert kills > 60
+
+
+async def look(tier: DiskTier, *, forgotten: bool) -> None:
+    assert tier.stats().state == "rw"
+    files = [path for path in Path(tier.directory, "blocks-1").rglob("*") if path.is_file()]
+    assert [path.name for path in files if path.name.startswith("tmp-")] == []
+    sizes = sum(-(-path.stat().st_size // 4096) * 4096 for path in files)
+    assert sizes == tier.stats().bytes <= HELD_BLOCKS * FILE_BYTES
+    for index in range(BLOCKS):
+        key = key_of(index)
+        found = await tier.get(key)
+        assert found is None or found in (content(key), content(key, 100))
+        if forgotten and key.ref == FORGOTTEN and index < 12:
+            assert found is None
+    assert tier.stats().checksum_errors == 0
+    await tier.aclose()
+
+
+async def fail_until_clean(tmp_path: Path, calls: Sequence[str], numbers: Iterable[int]) -> Counter[str]:
+    """Fail the Nth call of each kind, once and from then on, with one error after the other. The program has blocks on
+    disk already; all reads through its data port must be answered with the right bytes."""
+    template = tmp_path / "template"
+    done: Counter[str] = Counter()
+    errors = cycle(ERRORS)
+    async with serving(tmp_path) as traced:
+        assert (await traced.play("read twice", template, "flock:error=EIO:when=1000")).said["bad"] == []
+        for call, sticky in product(calls, ("", "+")):
+            for number in numbers:
+                place = tmp_path / "cache"
+                shutil.rmtree(place, ignore_errors=True)
+                shutil.copytree(template, place)
+                inject = f"{call}:error={next(errors)}:when={number}{sticky}"
+                played = await traced.play("read twice", place, inject)
+                assert played.said.get("bad") == [], f"{inject}: {played.said}"
+                if not played.injected:
+                    break
+                done[call] += 1
+                done["faults"] += played.injected
+    return done
+
+
+async def test_no_failing_call_reaches_a_client(tmp_path: Path) -> None:
+    """A sample: the proof takes every number."""
+    done = await fail_until_clean(tmp_path, CALLS, (1, 3, 8))
+    assert {call for call in CALLS if done[call]} >= {*CHANGING, "read", "statfs", "flock"}
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(3600)
+async def test_no_failing_call_reaches_a_client_whichever_it_is(tmp_path: Path, proof: Proof) -> None:
+    done = await fail_until_clean(tmp_path, CALLS, count(1))
+    runs = sum(done[call] for call in CALLS)
+    which = ", ".join(call for call in CALLS if done[call])
+    proof.row(
+        f"no failing call of {which} reaches a client: the Nth, once and from then on, until a run has none left",
+        f"{runs} runs, {done['faults']} failed calls, 0 answers but 200 with the right bytes",
+    )
+    assert runs > 300
