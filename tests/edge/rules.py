@@ -14,6 +14,7 @@ from rangecache.testing.objects import stamped
 from tests.edge.rig import Rig, running
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextlib import AbstractAsyncContextManager
 
 
@@ -28,9 +29,11 @@ BY_THE_ORIGIN: Final[dict[str, Any]] = {
 }
 
 
-def cache(clock: ManualClock | None = None, **defaults: str) -> AbstractAsyncContextManager[Rig]:
+def cache(
+    clock: ManualClock | None = None, *, cache: Mapping[str, Any] | None = None, **defaults: str
+) -> AbstractAsyncContextManager[Rig]:
     """A program that goes by what the origin says, and passes on all that it says."""
-    return running(clock=clock or ManualClock(), **{**BY_THE_ORIGIN, "defaults": defaults})
+    return running(clock=clock or ManualClock(), **{**BY_THE_ORIGIN, "defaults": defaults, "cache": cache or {}})
 
 
 @dataclass(frozen=True)

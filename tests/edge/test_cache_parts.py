@@ -5,14 +5,17 @@ Names that begin with `partial-` are those of the public test suite for HTTP cac
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from rangecache.testing.faults import IgnoreRange
+from rangecache.testing.faults import IgnoreRange, RawAnswer
 from rangecache.testing.objects import stamped
 from tests.edge.rig import BLOCK, Rig, until
 from tests.edge.rules import DATA, Row, cache, put
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FRESH: Final = Row("fresh", [("Cache-Control", "max-age=3600")], "reused")
 LARGE: Final = stamped("k", 1, 6 * BLOCK + 1000)
@@ -113,3 +116,34 @@ async def test_an_answer_with_all_bytes_to_a_request_for_some_is_stored_whole() 
         rig.origin.log.clear()
         assert await get_part(rig, None) == LARGE
         assert not rig.origin.log.requests
+
+
+async def test_trailer_fields_are_not_taken_for_header_fields() -> None:
+    body = DATA[:10]
+    answer = (
+        b"HTTP/1.1 206 Partial Content\r\nETag: \"v1\"\r\nCache-Control: max-age=3600\r\nTransfer-Encoding: chunked\r\n"
+        b"Content-Range: bytes 0-9/10\r\nDate: Fri, 15 Jan 2027 08:00:00 GMT\r\nTrailer: Cache-Control, X-Late\r\n\r\n"
+        b"a\r\n" + body + b"\r\n0\r\nCache-Control: no-store\r\nX-Late: 1\r\n\r\n"
+    )  # fmt: skip
+    async with cache() as rig:
+        put(rig, "k", FRESH, body)
+        rig.origin.heal()
+        rig.origin.fail("b/k", RawAnswer(answer), times=None)
+        await get_part(rig, "0-9")
+        rig.origin.log.clear()
+        again = await rig.get("k", "Range: bytes=0-9")
+        assert (again.body, "x-late" in again.headers, "trailer" in again.headers) == (body, False, False)
+        assert again.headers["cache-control"] == "max-age=3600"
+        assert not rig.origin.log.requests
+
+
+@pytest.mark.parametrize("header", ["no-store", "private", "max-age=60, private, public"])
+async def test_of_what_must_not_be_stored_nothing_is_left(header: str, tmp_path: Path) -> None:
+    disk = {"memory": {"size": 64 << 20}, "disk": {"path": str(tmp_path), "size": 64 << 20, "min_free": 0}}
+    async with cache(cache={"block_size": BLOCK, **disk}) as rig:
+        put(rig, "k", Row("", [("Cache-Control", header)], ""), LARGE)
+        for asked in ("0-9", None, f"{BLOCK}-{3 * BLOCK}"):
+            await get_part(rig, asked)
+        assert sum(tier.blocks for tier in rig.program.tiers.tier_stats()) == 0
+    stamp = LARGE[BLOCK : BLOCK + 64]
+    assert not any(stamp in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())

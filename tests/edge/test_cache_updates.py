@@ -12,7 +12,7 @@ from rangecache.testing.clock import ManualClock
 from rangecache.testing.faults import CloseWithoutAnswer, Headers, Status
 from rangecache.testing.objects import stamped
 from tests.edge.rig import BLOCK, running, until
-from tests.edge.rules import DATA, DAY_S, IN_A_MONTH, Row, became, cache, is_fresh, put
+from tests.edge.rules import DATA, DAY_S, IN_A_MONTH, REF, Row, became, cache, is_fresh, put
 
 
 async def test_stale_while_revalidate() -> None:
@@ -202,6 +202,30 @@ async def test_headers_listed_in_cache_control_are_not_kept() -> None:
         answer = await rig.get("k")
         assert {name for name in "abcd" if name in answer.headers} == {"c"}
         assert answer.cache == "rangecache; hit; detail=memory"
+
+
+async def test_fields_that_are_no_part_of_an_object_are_not_stored() -> None:
+    """Not even where every end-to-end field is passed on."""
+    said = {
+        "Set-Cookie": "id=1",
+        "Location": "http://elsewhere/",
+        "Link": "</style.css>; rel=preload",
+        "Alt-Svc": "clear",
+        "Proxy-Authenticate": "Basic",
+        "Proxy-Authentication-Info": "x=y",
+        "Proxy-Connection": "keep-alive",
+        "Connection": "keep-alive, X-Hop",
+        "X-Hop": "1",
+    }
+    async with cache() as rig:
+        put(rig, "k", Row("", [("Cache-Control", "max-age=60"), ("X-Stays", "1"), *said.items()], ""))
+        for _ in range(2):
+            answer = await rig.get("k")
+            assert answer.headers["x-stays"] == "1"
+            assert answer.headers.keys().isdisjoint(name.lower() for name in said)
+        known = rig.program.catalog.peek(REF)
+        assert known is not None
+        assert known.meta.headers.keys().isdisjoint(name.lower() for name in said)
 
 
 # --- other answers ---------------------------------------------------------------------------------------------------

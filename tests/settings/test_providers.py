@@ -144,6 +144,17 @@ def test_web_servers_get_more_time_for_the_first_byte_unless_it_is_set(configura
     assert chosen.first_byte_timeout("s3", "any") == 5
 
 
+def test_the_built_in_grace_is_not_the_operators_word(configuration: Configuration) -> None:
+    """RFC 9111 section 4.2.4: an origin that does not allow it is not answered for with stale bytes unless agreed."""
+    plain = configuration("")
+    assert plain.stale_while_revalidate("origin") == 0
+    assert plain.stale_while_revalidate(60.0) == plain.defaults.stale_while_revalidate == 10
+    chosen = configuration("defaults: {stale_while_revalidate: 10s}")
+    assert chosen.stale_while_revalidate("origin") == 10
+    other = configuration("defaults: {stale_if_error: 5s}")
+    assert other.stale_while_revalidate("origin") == 0
+
+
 @pytest.mark.parametrize(
     ("name", "ttl"),
     [
