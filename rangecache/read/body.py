@@ -61,6 +61,7 @@ class BodyReader:
         self._tiers = tiers
         self._fetcher = fetcher
         self._served = served
+        self._run_blocks = fetcher.run_blocks(known)
         self._prefetched = prefetched
         self._on_left = on_left
         self._attached: list[Run] = []
@@ -157,14 +158,14 @@ class BodyReader:
 
     def _claim_next(self) -> bool:
         """Claim the next blocks of the plan, one run's worth. False at its end."""
-        indices = [index for _, index in zip(range(self._fetcher.run_blocks), self._plan, strict=False)]
+        indices = [index for _, index in zip(range(self._run_blocks), self._plan, strict=False)]
         self._claimed += len(indices)
         self._attach(self._fetcher.claim(self._known, indices, "demand"))
         return bool(indices)
 
     def _read_ahead(self) -> None:
         """Keep `AHEAD_RUNS` runs claimed beyond the block being read, as far as there is room for them."""
-        run_blocks = self._fetcher.run_blocks
+        run_blocks = self._run_blocks
         while self._claimed - self._passed < (AHEAD_RUNS - 1) * run_blocks:
             if self._claimed > self._passed and not self._fetcher.has_room(run_blocks * self._known.block_bytes):
                 return

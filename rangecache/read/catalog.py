@@ -126,8 +126,9 @@ class Catalog:
 
     # --- what the origin answered ---------------------------------------------------------------------------------
 
-    def learned(self, meta: ObjectMeta, asked_at: float | None = None) -> Known:
-        """The origin answered an unpinned request with this version: it is current."""
+    def learned(self, meta: ObjectMeta, asked_at: float | None = None, block_bytes: int | None = None) -> Known:
+        """The origin answered an unpinned request with this version: it is current. If it was not known before, its
+        blocks have `block_bytes`, or the usual size."""
         now = self._clock.monotonic()
         life = self._lifetime(meta, asked_at)
         if not meta.validator and self._rule(meta.ref) == "immutable":
@@ -135,13 +136,16 @@ class Catalog:
             meta = replace(meta, validator=IMMUTABLE)
         if not meta.validator or self._disputed(meta, now):
             life = replace(life, storable=False)
-        return self._keep(self._vouched(without(meta, life.withheld), life))
+        current = self._known.get(meta.ref)
+        if current is not None and current.meta.generation == meta.generation:
+            block_bytes = current.block_bytes
+        return self._keep(self._vouched(without(meta, life.withheld), life, block_bytes or self._block_bytes))
 
     def renewed(self, known: Known, headers: Mapping[str, str], asked_at: float | None = None) -> Known:
         """The origin answered 304: this version is still current. Its headers are freshened (RFC 9111 4.3.4)."""
         meta = updated(known.meta, headers)
         life = self._lifetime(meta, asked_at)
-        return self._keep(self._vouched(without(meta, life.withheld), life))
+        return self._keep(self._vouched(without(meta, life.withheld), life, known.block_bytes))
 
     def headed(self, meta: ObjectMeta, asked_at: float | None = None) -> Known:
         """The origin answered a HEAD: that freshens the same version, and takes the place of another (4.3.5)."""
@@ -166,7 +170,7 @@ class Catalog:
         meta = without(updated(current.meta, meta.headers), life.withheld)
         longer = self._clock.monotonic() + life.fresh_s > current.fresh_until
         # Not written down: a restart finds it a little older than it is, and this is done for every part.
-        self._remember(self._vouched(meta, life) if longer else replace(current, meta=meta))
+        self._remember(self._vouched(meta, life, current.block_bytes) if longer else replace(current, meta=meta))
         return True
 
     def pass_through(self, known: Known) -> None:
@@ -174,6 +178,12 @@ class Catalog:
         if (current := self._known.get(known.meta.ref)) is not None:
             now = self._clock.monotonic()
             self._keep(replace(current, bypass=True, fresh_until=now + BYPASS_S))
+
+    def regrid(self, known: Known, block_bytes: int) -> None:
+        """From now on this version has blocks of another size. Those that are stored are no longer found."""
+        current = self._known.get(known.meta.ref)
+        if current is not None and not current.bypass and current.meta.generation == known.meta.generation:
+            self._keep(replace(current, block_bytes=block_bytes))
 
     def refused(self, known: Known) -> None:
         """The origin was asked about this version and refused to answer: it is not used beyond its time any more."""
@@ -238,10 +248,10 @@ class Catalog:
     def _since(self, asked_at: float | None) -> float:
         return 0.0 if asked_at is None else self._clock.monotonic() - asked_at
 
-    def _vouched(self, meta: ObjectMeta, life: Lifetime) -> Known:
+    def _vouched(self, meta: ObjectMeta, life: Lifetime, block_bytes: int) -> Known:
         now = self._clock.monotonic()
         fresh_s = life.fresh_s if life.storable else BYPASS_S
-        return Known(meta, self._block_bytes, now, now + fresh_s, life.age_s, life.grace, bypass=not life.storable)
+        return Known(meta, block_bytes, now, now + fresh_s, life.age_s, life.grace, bypass=not life.storable)
 
     def _disputed(self, meta: ObjectMeta, now: float) -> bool:
         times = self._conflicts.get(meta.ref)
@@ -282,8 +292,8 @@ class Catalog:
             return None
         if rule == "origin":
             life = replace(life, fresh_s=min(restored.fresh_s, life.fresh_s))
-        known = restored.known(
-            life, block_bytes=self._block_bytes, now=self._clock.monotonic(), wall=self._clock.wall()
-        )
+        # Not those of an earlier configuration's usual size, if that was larger.
+        block_bytes = min(restored.block_bytes or self._block_bytes, self._block_bytes)
+        known = restored.known(life, block_bytes=block_bytes, now=self._clock.monotonic(), wall=self._clock.wall())
         self._remember(known)
         return known

@@ -69,12 +69,12 @@ class Fetcher:
         background: Background,
         metrics: Metrics,
         *,
-        run_blocks: int,
+        run_bytes: int,
         gap_blocks: int,
         ahead_bytes: int,
         promote: Callable[[ObjectRef, RangeSpec | None], None] = lambda _ref, _range: None,
     ) -> None:
-        """`run_blocks` is the longest run; `gap_blocks` how many blocks may be over-read to join two runs;
+        """`run_bytes` is the longest run; `gap_blocks` how many blocks may be over-read to join two runs;
         `ahead_bytes` how much may be kept for readers, and fetched ahead of them, all together. `promote` tells the
         provider that a reader has come to wait for a GET that was sent for none."""
         self._stores = stores
@@ -82,7 +82,7 @@ class Fetcher:
         self._catalog = catalog
         self._background = background
         self._metrics = metrics
-        self.run_blocks = run_blocks
+        self.run_bytes = run_bytes
         self._gap_blocks = gap_blocks
         self._ahead_bytes = ahead_bytes
         self.promote = promote
@@ -101,6 +101,10 @@ class Fetcher:
     def flying(self, key: BlockKey) -> bool:
         """Whether the block is on its way."""
         return key in self._flying
+
+    def run_blocks(self, known: Known) -> int:
+        """How many blocks of this version the longest run has."""
+        return max(1, self.run_bytes // known.block_bytes)
 
     def has_room(self, size: int) -> bool:
         """Whether `size` bytes more may be fetched ahead of their reader."""
@@ -123,7 +127,7 @@ class Fetcher:
             elif self._tiers.peek(key) is None if index == needed else not self._tiers.contains(key):
                 missing.append(index)
         self._coalesced.value += len(found)
-        for blocks in runs(missing, self.run_blocks, self._gap_blocks):
+        for blocks in runs(missing, self.run_blocks(known), self._gap_blocks):
             found[self._start(known, blocks, purpose)] = None
         return sorted(found, key=lambda run: run.start)
 
@@ -135,7 +139,7 @@ class Fetcher:
             for index in indices
             if (key := known.block_key(index)) not in self._flying and not self._tiers.contains(key)
         ]
-        return [self._start(known, blocks, "prefetch") for blocks in runs(missing, self.run_blocks)]
+        return [self._start(known, blocks, "prefetch") for blocks in runs(missing, self.run_blocks(known))]
 
     def _start(self, known: Known, blocks: range, purpose: Purpose) -> Run:
         run = Run(known, blocks, purpose)

@@ -162,7 +162,7 @@ class Filler:
         under_way: deque[_Slice] = deque()
         indices = chain.from_iterable(filled.blocks)
         try:
-            while batch := list(islice(indices, self._fetcher.run_blocks)):
+            while batch := list(islice(indices, self._fetcher.run_blocks(filled.known))):
                 size = sum(_bytes(filled.known, index) for index in batch)
                 while not self._slots.take_now(size):
                     # Nobody waits for slots while he has some: two fills that did would wait for each other.

@@ -89,6 +89,7 @@ def record_of(known: Known, wall: float) -> dict[str, Any]:
         "fresh_s": None if math.isinf(fresh_s) else fresh_s,
         "age_s": known.age_s,
         "stale_allowed": known.grace is not None,
+        "block_bytes": known.block_bytes,
     }
 
 
@@ -101,6 +102,8 @@ class Restored:
     fresh_s: float
     age_s: float
     stale_allowed: bool
+    block_bytes: int | None
+    """None where the record says nothing, or nonsense."""
 
     @classmethod
     def read(cls, ref: ObjectRef, record: dict[str, Any]) -> Restored | None:
@@ -123,6 +126,7 @@ class Restored:
                 fresh_s=math.inf if record["fresh_s"] is None else float(record["fresh_s"]),
                 age_s=float(record["age_s"]),
                 stale_allowed=bool(record["stale_allowed"]),
+                block_bytes=_block_bytes(record.get("block_bytes")),
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
@@ -134,3 +138,10 @@ class Restored:
         fresh_until = validated_at + life.fresh_s if elapsed_s >= 0 or math.isinf(life.fresh_s) else now
         grace = life.grace if self.stale_allowed else None
         return Known(self.meta, block_bytes, min(now, validated_at), fresh_until, self.age_s, grace)
+
+
+def _block_bytes(recorded: object) -> int | None:
+    """A power of two, as in the configuration."""
+    if isinstance(recorded, int) and recorded >= 4096 and recorded & (recorded - 1) == 0:
+        return recorded
+    return None

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from rangecache.ranges import RangeSpec
     from rangecache.read.catalog import Catalog
     from rangecache.read.fetcher import Fetcher
+    from rangecache.read.grids import Grids
     from rangecache.read.known import Known
     from rangecache.read.run import Run
     from rangecache.read.selection import Selection
@@ -70,6 +71,8 @@ class Question(NamedTuple):
     purpose: Purpose
     epoch: int
     """In which it is asked, and `stale` was known (`read/epochs`)."""
+    block_bytes: int
+    """The size of blocks that it is asked in."""
 
 
 class Opener:
@@ -83,8 +86,7 @@ class Opener:
         fetcher: Fetcher,
         flights: Flights[ObjectRef, Opened],
         allowance: Allowance,
-        *,
-        block_bytes: int,
+        grids: Grids,
     ) -> None:
         """`allowance` bounds what hand-offs keep for readers who are slow."""
         self._stores = stores
@@ -97,7 +99,7 @@ class Opener:
         self._kept: list[ObjectRef] = []  # of which hand-offs keep the blocks that pass by
         self._patient: dict[ObjectRef, RangeSpec | None] = {}  # what is asked for on behalf of nobody who waits
         self._epochs = catalog.epochs
-        self._block_bytes = block_bytes
+        self._grids = grids
 
     async def open(
         self,
@@ -123,7 +125,8 @@ class Opener:
             self._fetcher.promote(ref, self._patient[ref])
         if stale is not None and not self._is_known(stale):
             stale = None  # it has been purged since the caller found it: not even a 304 may bring it back
-        question = Question(ref, wanted, stale, purpose, self._epochs.now)
+        block_bytes = self._grids.first(ref, wanted) if stale is None else stale.block_bytes
+        question = Question(ref, wanted, stale, purpose, self._epochs.now, block_bytes)
         return await self._flights.join(ref, lambda flight: work(flight, question), anew=anew)
 
     def void(self, selection: Selection) -> int:
@@ -164,8 +167,8 @@ class Opener:
         flight.land(Opened(known, 200))
 
     async def _ask(self, flight: Flight[Opened], question: Question) -> None:
-        first_block = ByteRange(0, self._block_bytes)
-        spec: RangeSpec | None = self._aligned(question.wanted)
+        first_block = ByteRange(0, question.block_bytes)
+        spec: RangeSpec | None = _aligned(question.wanted, question.block_bytes, self._fetcher.run_bytes)
         asked_at = self._catalog.now()
         if question.purpose in PATIENT:
             self._patient[question.ref] = spec
@@ -207,10 +210,10 @@ class Opener:
                 self._take_back(question)
                 flight.land(Opened(known, 304))
                 return
-            known = self._catalog.learned(answer.meta, asked_at)
+            known = self._catalog.learned(answer.meta, asked_at, question.block_bytes)
             self._take_back(question)
             status = 206 if answer.range.length < known.meta.size else 200
-            if known.bypass or answer.range.length > (self._fetcher.run_blocks + 1) * self._block_bytes:
+            if known.bypass or answer.range.length > self._fetcher.run_bytes + known.block_bytes:
                 await self._hand_off(flight, known, status, answer, question.epoch)
             else:
                 run = self._fetcher.adopt(known, answer, question.epoch)
@@ -239,22 +242,22 @@ class Opener:
         finally:
             self._hand_offs[provider] -= 1
 
-    def _aligned(self, wanted: RangeSpec | None) -> RangeSpec:
-        """Widen to blocks, at most one run. A suffix has no block numbers yet: as many bytes before it are asked for
-        as may be needed to reach back to the beginning of a block."""
-        block_bytes, most = self._block_bytes, self._fetcher.run_blocks * self._block_bytes
-        match wanted:
-            case None:
-                return ByteRange(0, block_bytes)
-            case SuffixRange(length) if 0 < length <= most:
-                return SuffixRange(length + block_bytes - 1)
-            case SuffixRange():
-                return ByteRange(0, block_bytes)
-            case OffsetRange(start) | ByteRange(start, _) if start >= SIZE_MAX:
-                return ByteRange(0, block_bytes)  # beyond every object; what is wanted is only how long this one is
-            case OffsetRange(start):
-                begin = start // block_bytes * block_bytes
-                return ByteRange(begin, begin + most)
-            case ByteRange(start, end):
-                begin = start // block_bytes * block_bytes
-                return ByteRange(begin, min(-(-end // block_bytes) * block_bytes, begin + most))
+
+def _aligned(wanted: RangeSpec | None, block_bytes: int, most: int) -> RangeSpec:
+    """Widen to blocks, at most `most` bytes. A suffix has no block numbers yet: as many bytes before it are asked for
+    as may be needed to reach back to the beginning of a block."""
+    match wanted:
+        case None:
+            return ByteRange(0, block_bytes)
+        case SuffixRange(length) if 0 < length <= most:
+            return SuffixRange(length + block_bytes - 1)
+        case SuffixRange():
+            return ByteRange(0, block_bytes)
+        case OffsetRange(start) | ByteRange(start, _) if start >= SIZE_MAX:
+            return ByteRange(0, block_bytes)  # beyond every object; what is wanted is only how long this one is
+        case OffsetRange(start):
+            begin = start // block_bytes * block_bytes
+            return ByteRange(begin, begin + most)
+        case ByteRange(start, end):
+            begin = start // block_bytes * block_bytes
+            return ByteRange(begin, min(-(-end // block_bytes) * block_bytes, begin + most))

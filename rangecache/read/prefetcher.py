@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from rangecache.blocks.base import BlockStore
     from rangecache.origin.strain import Strain
     from rangecache.ranges import ByteRange
+    from rangecache.read.catalog import Catalog
     from rangecache.read.fetcher import Fetcher
+    from rangecache.read.grids import Grids, Trial
     from rangecache.read.known import Known
     from rangecache.read.run import Run
     from rangecache.read.selection import Selection
@@ -46,10 +48,12 @@ RANGES_WATCHED: Final = 16  # of one request: those who ask for more know themse
 class Track:
     """What is known of the readers of one version."""
 
-    __slots__ = ("known", "runs", "seen_at", "streams", "unused")
+    __slots__ = ("known", "runs", "seen_at", "streams", "trial", "unused")
 
-    def __init__(self, known: Known, max_window_bytes: int) -> None:
+    def __init__(self, known: Known, max_window_bytes: int, trial: Trial | None) -> None:
         self.known = known
+        self.trial = trial
+        """Of several sizes of blocks, while it is going on."""
         self.streams = Streams(known.block_bytes, max_window_bytes)
         self.unused: dict[int, Ledger] = {}
         """Blocks that were fetched ahead and nobody has come for, and whose books they are in."""
@@ -75,6 +79,8 @@ class Prefetcher:
         self,
         fetcher: Fetcher,
         tiers: BlockStore,
+        catalog: Catalog,
+        grids: Grids,
         strain: Strain,
         clock: Clock,
         metrics: Metrics,
@@ -86,6 +92,8 @@ class Prefetcher:
         come for yet."""
         self._fetcher = fetcher
         self._tiers = tiers
+        self._catalog = catalog
+        self._grids = grids
         self._strain = strain
         self._clock = clock
         self._max_window_bytes = max_window_bytes
@@ -93,7 +101,7 @@ class Prefetcher:
         self._used, self._wasted = (metrics.prefetch_blocks.cell(outcome) for outcome in ("used", "wasted"))
         self._tracks: OrderedDict[str, Track] = OrderedDict()  # by generation, the latest read at the end
         self.watched: dict[str, Track] = {}
-        """The tracks that have unused blocks, by generation: all that a hit in memory need be told to."""
+        """The tracks that have unused blocks or a trial, by generation: all that a hit in memory need be told to."""
         self.unused_bytes = 0
         """What was fetched ahead, or is on its way, and nobody has come for."""
 
@@ -101,6 +109,7 @@ class Prefetcher:
 
     def hit(self, track: Track, ranges: Sequence[ByteRange]) -> frozenset[int]:
         """A read of a watched object that was answered from memory. Which of its blocks were fetched ahead for it."""
+        self._try(track, ranges)
         unused, block_bytes = track.unused, track.known.block_bytes
         if not any(index in unused for wanted in ranges for index in block_indices(wanted, block_bytes)):
             return frozenset()
@@ -112,12 +121,16 @@ class Prefetcher:
         """A read that is not answered from memory at once. Its reader claims what he needs, and then calls `follow`."""
         self._end_idle()
         track = self._tracks.get(known.meta.generation)
-        if track is None or track.known.block_bytes != known.block_bytes:
-            if track is not None:
-                self._end(track)
-            track = self._tracks[known.meta.generation] = Track(known, self._max_window_bytes)
+        trial = self._grids.trial() if track is None else None
+        if track is not None and track.known.block_bytes != known.block_bytes:
+            self._end(track)  # and the next one has had its trial
+            track = None
+        if track is None:
+            track = self._tracks[known.meta.generation] = Track(known, self._max_window_bytes, trial)
+            self._watch(track)
             while len(self._tracks) > TRACKS_MAX:
                 self._end(next(iter(self._tracks.values())))
+        self._try(track, ranges)
         return Course(track, *self._observe(track, ranges))
 
     def follow(self, course: Course) -> None:
@@ -130,6 +143,26 @@ class Prefetcher:
         for stream in course.streams:
             stream.jump()
         self._leave([run for run, ledger in course.track.runs.items() if ledger in course.streams])
+
+    def _try(self, track: Track, ranges: Sequence[ByteRange]) -> None:
+        """Go on with the trial of this object, if there is one, and do what comes of it."""
+        trial, known = track.trial, track.known
+        if trial is None:
+            return
+        for wanted in ranges[:RANGES_WATCHED]:
+            trial.read(wanted)
+        if trial.done:
+            track.trial = None
+            self._watch(track)
+            block_bytes = self._grids.decide(known.meta.ref, trial, known.block_bytes)
+            if block_bytes != known.block_bytes:
+                self._catalog.regrid(known, block_bytes)
+
+    def _watch(self, track: Track) -> None:
+        if track.unused or track.trial is not None:
+            self.watched[track.known.meta.generation] = track
+        else:
+            self.watched.pop(track.known.meta.generation, None)
 
     def _observe(self, track: Track, ranges: Sequence[ByteRange]) -> tuple[frozenset[int], tuple[Sweep | Stride, ...]]:
         track.seen_at = self._clock.monotonic()
@@ -185,7 +218,7 @@ class Prefetcher:
                 self.unused_bytes += block_range(index, known.block_bytes, known.meta.size).length
             track.runs[run] = ledger
             self._fetcher.follow(run)
-            self.watched[known.meta.generation] = track
+            self._watch(track)
             if run.task is not None:
                 run.task.add_done_callback(partial(self._landed, track, run))
 
@@ -216,7 +249,7 @@ class Prefetcher:
         del track.unused[index]
         self.unused_bytes -= block_range(index, known.block_bytes, known.meta.size).length
         if not track.unused:
-            self.watched.pop(known.meta.generation, None)
+            self._watch(track)
 
     def _leave(self, runs: Iterable[Run]) -> None:
         for run in runs:
@@ -242,8 +275,10 @@ class Prefetcher:
 
     def _end(self, track: Track) -> None:
         del self._tracks[track.known.meta.generation]
+        track.trial = None
         self._leave(list(track.runs))
         self._waste(track, list(track.unused))
+        self._watch(track)
 
     def __repr__(self) -> str:
         counts = f"{self._used.value:.0f} blocks used, {self._wasted.value:.0f} wasted"

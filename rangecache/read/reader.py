@@ -197,7 +197,8 @@ class RangeReader:
             on_left=partial(self._prefetcher.left, course),
         )
         body.begin()
-        self._prefetcher.follow(course)
+        if body.presence.missing:  # whoever finds everything here needs nothing ahead of him
+            self._prefetcher.follow(course)
         pieces = body.pieces()
         await anext(pieces)
         return Reply(decision.status, known.meta, self._status(current, body.presence), age_s, decision.ranges, pieces)

@@ -5,7 +5,8 @@ is a `Sweep` (each begins where the last one ended, forward or backward) or a `S
 one's start to the next one's, as a column of tiles or every tenth chunk). Rules that this file keeps:
 
 1. Nothing is advised on the strength of one read, nor of two: `evidence_min` reads have to continue a stream.
-2. The window doubles from one block to the maximum each time that it is used, and collapses to one block on a jump.
+2. The window begins with one block, or what one read takes if that is more, doubles each time that it is used up to the
+   maximum, and collapses on a jump.
 3. Every block that was advised ends as used or as wasted. A stream of which more is wasted than used is over, and the
    next one of that object has to show twice the evidence.
 
@@ -88,9 +89,13 @@ class Stream(Ledger):
         self._moved = False
         return False
 
-    def _widen(self) -> None:
-        self._planned_bytes = self.window_bytes
-        self.window_bytes = min(2 * self.window_bytes, self._max_window_bytes)
+    def _window(self, read_bytes: int) -> int:
+        """How far ahead is to be planned. Less than one read would save its reader no time at all."""
+        return min(max(self.window_bytes, read_bytes), self._max_window_bytes)
+
+    def _widen(self, planned_bytes: int) -> None:
+        self._planned_bytes = planned_bytes
+        self.window_bytes = min(2 * planned_bytes, self._max_window_bytes)
 
 
 class Way(Protocol):
@@ -132,10 +137,12 @@ class Sweep(Stream):
     def follow(self, wanted: ByteRange) -> bool:
         """As `Way.follow`."""
         first, last = self._along(wanted)
+        # Until it is clear that these reads belong together nothing may be missing or out of turn between them.
+        clear = self.evidence >= self.evidence_min
         reach = max(self._reach, last - first + 1)
         if last <= self._at:
-            return self.evidence >= self.evidence_min and first > self._at - LATE_READS * reach
-        if not self._at <= first <= self._at + reach:
+            return clear and first > self._at - LATE_READS * reach
+        if not self._at <= first <= self._at + (reach if clear else 1):
             return False
         self._move(last, last - first + 1)
         self.evidence += 1
@@ -157,14 +164,15 @@ class Sweep(Stream):
         """As `Way.plan`."""
         if self._enough((self._ahead - self._at) * self._block_bytes):
             return []
-        window = self.window_bytes // self._block_bytes
+        window_bytes = self._window(self._reach * self._block_bytes)
+        window = window_bytes // self._block_bytes
         end = (-(-size // self._block_bytes) - 1) if self.sign > 0 else 0
         last = min(self._at + window, end, self._ahead + room_bytes // self._block_bytes)
         first = self._ahead + 1
         if last < first:
             return []
         self._ahead = last
-        self._widen()
+        self._widen(window_bytes)
         return [range(first, last + 1) if self.sign > 0 else range(-last, 1 - first)]
 
     def behind(self) -> Iterator[int]:
@@ -211,7 +219,8 @@ class Stride(Stream):
         each_bytes = -(-length // self._block_bytes) * self._block_bytes
         if self._enough(self._ahead * each_bytes):
             return []
-        count = max(1, self.window_bytes // each_bytes)
+        window_bytes = self._window(each_bytes)
+        count = max(1, window_bytes // each_bytes)
         found: list[range] = []
         for number in range(self._ahead + 1, count + 1):
             start = self._last.start + number * self.step
@@ -222,7 +231,7 @@ class Stride(Stream):
             self._ahead = number
             found.append(blocks)
         if found:
-            self._widen()
+            self._widen(window_bytes)
         return found
 
     def behind(self) -> Iterator[int]:

@@ -25,6 +25,7 @@ from rangecache.read.catalog_store import DiskCatalogStore
 from rangecache.read.fetcher import Fetcher
 from rangecache.read.filling import Filler
 from rangecache.read.freshness import Grace
+from rangecache.read.grids import Grids
 from rangecache.read.hand_off import hand_off_allowance
 from rangecache.read.opening import Opener
 from rangecache.read.prefetcher import Prefetcher
@@ -117,13 +118,14 @@ class Program:
         block_bytes = settings.cache.block_size
         # A run that is larger than a good part of the memory tier would be evicted before its reader came to its end.
         run_bytes = min(settings.fetch.max_request, max(block_bytes, settings.cache.memory.size // 8))
+        self.grids = Grids(block_bytes)
         self.fetcher = Fetcher(
             stores,
             self.tiers,
             self.catalog,
             self.background,
             self.metrics,
-            run_blocks=max(1, run_bytes // block_bytes),
+            run_bytes=run_bytes,
             gap_blocks=settings.fetch.gap,
             ahead_bytes=settings.fetch.prefetch.memory,
             promote=self.origins.promote,
@@ -137,7 +139,7 @@ class Program:
             self.fetcher,
             Flights(self.background, "opening"),
             self.passing,
-            block_bytes=block_bytes,
+            self.grids,
         )
         self.filler = Filler(self.catalog, opener, self.fetcher, self.tiers, self.clock)
         return RangeReader(
@@ -159,6 +161,8 @@ class Program:
         return Prefetcher(
             self.fetcher,
             self.tiers,
+            self.catalog,
+            self.grids,
             self.origins.strain,
             self.clock,
             self.metrics,

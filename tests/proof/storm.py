@@ -118,6 +118,7 @@ class Storm:
             ahead_bytes=chance.choice([1, 8, 1024]) * BLOCK,
             run_blocks=chance.choice([1, 2, 8]),
             gap_blocks=0 if calm else chance.choice([0, 1, 3]),
+            max_window_bytes=0 if calm else chance.choice([0, 4, 64]) * BLOCK,
             stale_while_revalidate_s=self.stale_s,
             stale_if_error_s=self.stale_s,
             negative_ttl_s=self.negative_ttl_s,

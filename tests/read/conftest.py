@@ -17,6 +17,7 @@ from rangecache.read.catalog import Catalog
 from rangecache.read.fetcher import Fetcher
 from rangecache.read.filling import Filler
 from rangecache.read.freshness import Grace
+from rangecache.read.grids import Grids
 from rangecache.read.hand_off import hand_off_allowance
 from rangecache.read.messages import ReadRequest, Reply
 from rangecache.read.opening import Opener
@@ -53,6 +54,7 @@ class Cache:
         run_blocks: int = 8,
         gap_blocks: int = 1,
         max_window_bytes: int = 0,
+        block_bytes: int = BLOCK,
         stale_while_revalidate_s: float = 0.0,
         stale_if_error_s: float = 0.0,
         negative_ttl_s: float = 2.0,
@@ -71,7 +73,7 @@ class Cache:
         self.catalog = Catalog(
             self.clock,
             lambda ref: self.ttl,
-            block_bytes=BLOCK,
+            block_bytes=block_bytes,
             negative_ttl_s=negative_ttl_s,
             grace=lambda ttl: Grace(stale_while_revalidate_s, stale_if_error_s),
             store=records,
@@ -83,20 +85,23 @@ class Cache:
             self.catalog,
             self.background,
             self.metrics,
-            run_blocks=run_blocks,
+            run_bytes=run_blocks * BLOCK,
             gap_blocks=gap_blocks,
             ahead_bytes=ahead_bytes,
         )
         self.flights: Flights[ObjectRef, object] = Flights(self.background, "opening")
         self.allowance = hand_off_allowance()
+        self.grids = Grids(block_bytes)
         self.opener = opener = Opener(
-            stores, self.tiers, self.catalog, self.fetcher, self.flights, self.allowance, block_bytes=BLOCK
+            stores, self.tiers, self.catalog, self.fetcher, self.flights, self.allowance, self.grids
         )
         self.filler = Filler(self.catalog, opener, self.fetcher, self.tiers, self.clock)
         self.strain = Strain(self.clock)
         self.prefetcher = Prefetcher(
             self.fetcher,
             self.tiers,
+            self.catalog,
+            self.grids,
             self.strain,
             self.clock,
             self.metrics,

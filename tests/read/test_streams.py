@@ -65,6 +65,12 @@ def test_forward_the_window_doubles_from_one_block_and_each_block_is_asked_for_o
     assert reader.asked[-1] <= 199 + WINDOW // BLOCK
 
 
+def test_the_window_is_no_smaller_than_one_read() -> None:
+    reader = Reader()
+    advised = [reader.read(number * 3 * BLOCK, (number + 1) * 3 * BLOCK) for number in range(8)]
+    assert [len(each) for each in advised] == [0, 0, 3, 6, 9, 0, 10, 0], "up to the greatest window"
+
+
 def test_backward_is_the_same_the_other_way() -> None:
     reader = Reader()
     advised = reader.blocks(range(500, 300, -1))
