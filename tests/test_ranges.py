@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rangecache.errors import InvalidRange
 from rangecache.ranges import (
     ByteRange,
+    ContentRange,
     OffsetRange,
     RangeSpec,
     SuffixRange,
@@ -255,3 +256,86 @@ def test_runs_bring_every_block_once_and_bridge_only_small_gaps(indices: set[int
         assert len(run) <= most
         assert (run[0], run[-1]) == (wanted[0], wanted[-1])
         assert all(after - before - 1 <= gap for before, after in pairwise(wanted))
+
+
+MALFORMED_ONE = "the Range header is malformed; expected bytes=first-last"
+MALFORMED = "the Range header is malformed; expected bytes=first-last, first- or -length"
+
+
+@pytest.mark.parametrize(
+    ("header", "sentence"),
+    [
+        ("=0-1", MALFORMED_ONE),
+        ("by tes=0-1", MALFORMED_ONE),
+        ("bytes=0-0,\x0b1-1", MALFORMED),
+        ("bytes=0-0,X1-1", MALFORMED),
+        ("bytes=0-0,1-1X", MALFORMED),
+        ("bytes=,", MALFORMED),
+        ("bytes=-", MALFORMED),
+        ("bytes=a", MALFORMED),
+        ("bytes=5-4", "the Range header asks for a range that ends before it starts"),
+        ("bytes=0-0,5-4", "the Range header asks for a range that ends before it starts"),
+        ("bytes=0-0,1-1,2-2,3-3", "the Range header asks for more than 3 ranges"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(header: str, sentence: str) -> None:
+    with pytest.raises(InvalidRange) as caught:
+        parse_range(header, 3)
+    assert caught.value.message == sentence
+
+
+def test_a_unit_ends_at_the_first_equals_sign() -> None:
+    assert parse_range("items=a=b", 9) is None
+
+
+def test_numbers_are_exact_up_to_nineteen_digits_whatever_zeros_stand_before_them() -> None:
+    assert parse_range(f"bytes=0{10**19 - 1}-", 9) == (OffsetRange(10**19 - 1),)
+    assert parse_range(f"bytes={10**19 - 1}-", 9) == (OffsetRange(10**19 - 1),)
+    assert parse_range(f"bytes=0{10**19 + 1}-", 9) == (OffsetRange(10**19),)
+
+
+def test_a_range_is_cut_at_the_end_of_its_object() -> None:
+    assert ByteRange(3, 9).clamp(20) == ByteRange(3, 9)
+    assert ByteRange(3, 9).clamp(5) == ByteRange(3, 5)
+    assert ByteRange(3, 9).clamp(2) == ByteRange(2, 2)
+
+
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        ("bytes 0-9/10", ContentRange(ByteRange(0, 10), 10)),
+        ("bytes 0-0/*", ContentRange(ByteRange(0, 1), None)),
+        ("bytes 0-10/10", None),
+        ("bytes 5-4/10", None),
+        ("bytes 5-4/*", None),
+        ("bytes 5-3/*", None),
+        ("bytes */10", None),
+    ],
+)
+def test_content_ranges(header: str, found: ContentRange | None) -> None:
+    assert parse_content_range(header) == found
+
+
+@pytest.mark.parametrize(("header", "size"), [("bytes */0", 0), ("bytes */1234", 1234), ("bytes 0-1/2", None)])
+def test_the_length_that_a_refusal_tells(header: str, size: int | None) -> None:
+    assert parse_unsatisfied(header) == size
+
+
+@pytest.mark.parametrize(
+    ("indices", "most", "gap", "found"),
+    [
+        ([], 8, 0, []),
+        ([0], 8, 0, [range(1)]),
+        ([0, 1, 2], 8, 0, [range(3)]),
+        ([1, 2, 4], 8, 0, [range(1, 3), range(4, 5)]),
+        ([1, 2, 4], 8, 1, [range(1, 5)]),
+        ([1, 4], 8, 1, [range(1, 2), range(4, 5)]),
+        ([0, 1, 2, 3, 4], 2, 0, [range(2), range(2, 4), range(4, 5)]),
+        ([10, 12], 2, 1, [range(10, 11), range(12, 13)]),
+        ([10, 12], 3, 1, [range(10, 13)]),
+    ],
+)
+def test_neighbours_share_a_run(indices: list[int], most: int, gap: int, found: list[range]) -> None:
+    assert list(runs(indices, most, gap)) == found
+    if not gap:
+        assert list(runs(indices, most)) == found

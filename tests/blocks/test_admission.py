@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rangecache.blocks.admission import LRU
+from rangecache.blocks.admission import LRU, Standing
 
 
 def test_the_least_recently_used_goes_first() -> None:
@@ -82,3 +82,15 @@ def test_a_standing_is_read_in_pieces_while_the_policy_changes() -> None:
     seen = [first, *(each.key for each in standing)]
     assert {"a", "c", "d"} <= set(seen)
     assert len(seen) == len(set(seen))
+
+
+def test_a_standing_that_is_restored_goes_on_where_it_was() -> None:
+    policy: LRU[str] = LRU()
+    policy.admit("a", 10)
+    policy.admit("b", 20)
+    assert list(policy.standing()) == [Standing("a", 10, 0), Standing("b", 20, 0)]
+    later: LRU[str] = LRU()
+    for each in policy.standing():
+        later.restore(each)
+    assert (later.held_bytes, len(later)) == (30, 2)
+    assert later.evict(20) == ["a"]

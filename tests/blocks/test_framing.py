@@ -136,3 +136,46 @@ def test_a_damaged_beginning_names_nobody(key: BlockKey, data: st.DataObject) ->
         read_identity(bytes(header))
     with pytest.raises(FrameError):
         read_identity(bytes(header[:at]))
+
+
+def _sealed(body: bytes) -> bytes:
+    return body + blake3(body).digest(16)
+
+
+@pytest.mark.parametrize(
+    ("header", "data", "sentence"),
+    [
+        (b"", DATA, "the header is cut at 0 bytes"),
+        (HEADER[: header_bytes(b"") - 1], DATA, f"the header is cut at {header_bytes(b'') - 1} bytes"),
+        (HEADER[: header_bytes(b"")], DATA, "the header is damaged"),
+        (HEADER[:-1] + b"\0", DATA, "the header is damaged"),
+        (_sealed(b"rc-BLOCK" + HEADER[8:-16]), DATA, "the header is of another format (b'rc-BLOCK', version 1)"),
+        (encode_header(block_key(8), DATA), DATA, "the file holds another block"),
+        (HEADER, DATA + b"x", "the file holds 101 bytes of data and its header says 100"),
+        (HEADER, DATA[:-1] + b"x", "the data is damaged"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_in_a_sentence(header: bytes, data: bytes, sentence: str) -> None:
+    with pytest.raises(FrameError) as caught:
+        check(header, data, KEY)
+    assert caught.value.message == sentence
+
+
+@pytest.mark.parametrize(
+    ("beginning", "sentence"),
+    [
+        (HEADER[:53], "the header is cut at 53 bytes"),
+        (_sealed(b"rc-BLOCK" + HEADER[8:-16]), "the header is of another format (b'rc-BLOCK', version 1)"),
+        (
+            _sealed(HEADER[:8] + b"\x02\x00" + HEADER[10:-16]),
+            "the header is of another format (b'rc-block', version 2)",
+        ),
+        (HEADER[:54], "the header is damaged"),
+        (HEADER[:-1] + b"\0", "the header is damaged"),
+        (_sealed(HEADER[:10] + (3).to_bytes(4, "little") + HEADER[14:54] + b"abc"), "the header names no block"),
+    ],
+)
+def test_what_is_wrong_with_a_beginning_is_said_in_a_sentence(beginning: bytes, sentence: str) -> None:
+    with pytest.raises(FrameError) as caught:
+        read_identity(beginning)
+    assert caught.value.message == sentence

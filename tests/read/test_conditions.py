@@ -9,6 +9,7 @@ import pytest
 
 from rangecache.errors import BadRequest
 from rangecache.model import ETag, ObjectMeta, ObjectRef
+from rangecache.ranges import ByteRange
 from rangecache.read.conditions import Decision, decide, parse_tags
 from rangecache.read.messages import ReadRequest
 
@@ -138,3 +139,56 @@ def test_lists_of_tags(header: str, count: int) -> None:
 )
 def test_an_object_without_a_date_is_as_old_as_its_origin_s_answer(since: str, meta: ObjectMeta, status: int) -> None:
     assert _decide(meta, if_modified_since=since).status == status
+
+
+WHOLE = (ByteRange(0, 100),)
+
+
+@pytest.mark.parametrize(
+    ("fields", "decision"),
+    [
+        ({}, Decision(200, WHOLE)),
+        ({"head": True}, Decision(200, WHOLE)),
+        ({"range": "bytes=3-9"}, Decision(206, (ByteRange(3, 10),))),
+        ({"range": "bytes=3-999"}, Decision(206, (ByteRange(3, 100),))),
+        ({"range": "bytes=0-99"}, Decision(206, WHOLE)),
+        ({"range": "bytes=0-0,-1"}, Decision(206, (ByteRange(0, 1), ByteRange(99, 100)))),
+        ({"range": "bytes=0-0,100-"}, Decision(206, (ByteRange(0, 1),))),
+        ({"range": "bytes=0-,100-"}, Decision(206, WHOLE)),
+        ({"range": "bytes=0-49,50-99"}, Decision(206, (ByteRange(0, 50), ByteRange(50, 100)))),
+        ({"range": "bytes=0-49,49-99"}, Decision(200, WHOLE)),
+        ({"range": "items=0-9"}, Decision(200, WHOLE)),
+        ({"range": "bytes=100-"}, Decision(416, doubtful=True)),
+        ({"range": "bytes=9-5"}, Decision(416)),
+        ({"range": "bytes=3-9", "if_range": '"v0"'}, Decision(200, WHOLE, doubtful=True)),
+        ({"if_match": '"v0"'}, Decision(412, doubtful=True)),
+        ({"if_none_match": '"v1"'}, Decision(304)),
+        ({"if_none_match": " \t*\t "}, Decision(304)),
+    ],
+)
+def test_which_bytes(fields: dict[str, str | bool], decision: Decision) -> None:
+    assert _decide(**fields) == decision
+
+
+def test_all_there_is_of_an_empty_object() -> None:
+    empty = replace(META, size=0)
+    assert _decide(empty, range="bytes=-5") == Decision(200, (ByteRange(0, 0),))
+
+
+@pytest.mark.parametrize("value", ["X*", "*X", "\x0b*"])
+def test_a_star_stands_alone(value: str) -> None:
+    with pytest.raises(BadRequest):
+        _decide(if_none_match=value)
+
+
+@pytest.mark.parametrize("header", ['X"a"', '"a"X', '"a"X"b"', '"a" X "b"', '"', 'x""', '"a", W/'])
+def test_a_malformed_list_of_tags_is_refused_in_a_sentence(header: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        parse_tags(header)
+    assert caught.value.message == (
+        "a list of entity tags is malformed; each is quoted, and they are separated by commas"
+    )
+
+
+def test_an_empty_tag_is_a_tag() -> None:
+    assert parse_tags('"","a"') == [ETag(""), ETag("a")]
