@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rangecache.blocks.admission import Standing
+from rangecache.blocks.admission_index import DictIndex, DigestIndex
+from rangecache.blocks.admission_tinylfu import TOUCHES, WINDOW_SHARE_MAX, WINDOW_SHARE_MIN, WTinyLFU
+from tests.blocks.test_admission_index import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SIZE = 1000
+
+
+class Store:
+    """A tier of numbered blocks that drops what its policy says; every access is a hit or a miss."""
+
+    def __init__(self, blocks: int) -> None:
+        self.policy: WTinyLFU[int] = WTinyLFU(DictIndex())
+        self.limit_bytes = blocks * SIZE
+        self.held: set[int] = set()
+
+    def read(self, number: int) -> bool:
+        if number in self.held:
+            self.policy.touch(number)
+            return True
+        self.policy.admit(number, SIZE)
+        self.held.add(number)
+        self.held.difference_update(self.policy.evict(self.limit_bytes))
+        return False
+
+    def hits(self, numbers: Iterable[int]) -> int:
+        return sum(map(self.read, numbers))
+
+
+def filled(blocks: int = 100) -> Store:
+    """A store with favourites, the numbers below `blocks`, which have been read among others that came once."""
+    store = Store(blocks)
+    for number in range(20 * blocks):
+        store.read(number * number % 997 % (blocks * 3 // 4))
+        store.read(1_000_000 + number)
+    return store
+
+
+def test_a_scan_leaves_what_is_used_again_where_it_is() -> None:
+    store = filled()
+    before = store.held & set(range(100))
+    store.hits(range(10_000, 13_000))
+    assert len(store.held & before) >= 0.7 * len(before)
+
+
+def test_an_lru_keeps_nothing_of_it() -> None:
+    """So the scan above is one."""
+    from rangecache.blocks.admission import LRU
+
+    policy: LRU[int] = LRU()
+    for number in [*range(100), *range(10_000, 13_000)]:
+        policy.admit(number, SIZE)
+        policy.evict(100 * SIZE)
+    assert not any(number in policy for number in range(100))
+
+
+def test_the_newest_block_survives_its_own_coming_and_the_next_ones() -> None:
+    store = filled()
+    for number in range(20_000, 20_050):
+        store.read(number)
+        assert number in store.held
+        assert number == 20_000 or number - 1 in store.held
+
+
+def test_a_newcomer_that_was_turned_down_before_is_let_in_when_it_comes_again_and_again() -> None:
+    store = filled()
+    for number in range(30_000, 30_100):
+        store.read(5)  # the one that is used
+        store.read(number)
+        store.read(7777)
+    assert 7777 in store.held
+
+
+def test_small_reads_that_walk_through_a_block_count_once() -> None:
+    """A scan in reads of a sixteenth of a block is a scan."""
+    store = filled()
+    before = store.held & set(range(100))
+    for number in range(10_000, 13_000):
+        for _ in range(16):
+            store.read(number)
+    assert len(store.held & before) >= 0.6 * len(before)
+
+
+def test_the_window_grows_for_a_moving_window_and_shrinks_for_favourites() -> None:
+    store = Store(200)
+    store.hits(start + back for start in range(4000) for back in (0, 60, 120, 160))
+    assert store.policy.window_share > 0.6
+    favourites = (each * each % 997 for each in count())
+    for number, favourite in zip(range(50_000, 90_000), favourites, strict=False):
+        store.read(number)
+        store.read(favourite % 150)
+    assert store.policy.window_share < 0.25
+
+
+def test_touches_beyond_the_bound_are_forgotten_and_cost_nothing() -> None:
+    store = filled()
+    for number in range(10 * TOUCHES):
+        store.policy.touch(number % 90)
+    store.policy.touch(10**9)  # gone since it was read
+    store.read(4000)
+    assert len(store.policy) == len(store.held)
+
+
+def test_two_runs_of_the_same_reads_hold_the_same() -> None:
+    reads = [each * each * 7 % 1009 % 300 for each in range(5000)]
+    first, second = Store(50), Store(50)
+    assert first.hits(reads) == second.hits(reads)
+    assert list(first.policy.standing()) == list(second.policy.standing())
+
+
+def test_many_small_blocks_are_not_given_up_for_one_large_one() -> None:
+    """A contest is with all who would have to go, together."""
+    policy: WTinyLFU[str] = WTinyLFU(DictIndex())
+    for number in range(100):
+        policy.admit(f"small {number}", 10)
+        policy.evict(1000)
+    for _ in range(2):
+        policy.admit("large", 500)
+        policy.evict(1500)
+    for number in range(40):
+        policy.admit(f"later {number}", 10)
+        gone = policy.evict(1000)
+        assert sum(name.startswith("small") for name in gone) <= 1 or "large" not in policy
+    assert "large" not in policy
+    assert sum(each.key.startswith("small") for each in policy.standing()) > 50
+
+
+def test_a_name_admitted_again_counts_with_its_new_size_only() -> None:
+    policy: WTinyLFU[str] = WTinyLFU(DictIndex())
+    policy.admit("a", 10)
+    policy.admit("a", 30)
+    assert (policy.held_bytes, len(policy)) == (30, 1)
+    assert [(each.key, each.size_bytes) for each in policy.standing()] == [("a", 30)]
+
+
+def test_one_larger_than_the_bound_goes_and_takes_all_with_it_as_it_must() -> None:
+    policy: WTinyLFU[str] = WTinyLFU(DictIndex())
+    policy.admit("huge", 1000)
+    assert policy.evict(100) == ["huge"]
+    assert policy.held_bytes == 0
+
+
+def test_a_bound_of_zero_empties_it_and_it_can_be_used_again() -> None:
+    store = filled()
+    assert set(store.policy.evict(0)) == store.held
+    assert (store.policy.held_bytes, len(store.policy), list(store.policy.standing())) == (0, 0, [])
+    store.held.clear()
+    assert store.hits([1, 1, 2, 1]) == 2
+
+
+def test_a_cold_tier_that_is_far_beyond_its_bound_is_brought_below_it() -> None:
+    """As after a restart without a snapshot, with a smaller bound than before."""
+    policy: WTinyLFU[bytes] = WTinyLFU(DigestIndex())
+    for number in range(1000):
+        policy.admit(digest(number), SIZE)
+    assert len(policy.evict(300 * SIZE)) == 700
+    assert policy.held_bytes == 300 * SIZE
+
+
+def test_standing_goes_on_while_names_come_and_go() -> None:
+    store = filled()
+    standing = store.policy.standing()
+    seen = [next(standing).key for _ in range(10)]
+    before = set(store.held)
+    store.hits(range(10_000, 10_050))
+    seen += [each.key for each in standing]
+    stayed = before & store.held
+    assert sorted(each for each in seen if each in stayed) == sorted(stayed)
+
+
+def test_ranks_of_another_policy_are_taken_for_newcomers() -> None:
+    policy: WTinyLFU[str] = WTinyLFU(DictIndex())
+    for name, rank in (("a", 0), ("b", 255), ("b", 255)):
+        policy.restore(Standing(name, 10, rank))
+    assert sorted(each.key for each in policy.standing()) == ["a", "b"]
+    policy.admit("c", 10)
+    assert len(policy.evict(20)) == 1
+
+
+_ORDER = {1: 0, 0: 1, 2: 2}  # segments in the order in which they are written down
+
+verbs = st.sampled_from(["admit", "touch", "remove", "evict", "evict a little"])
+steps = st.lists(st.tuples(verbs, st.integers(0, 30), st.integers(0, 400)), max_size=120)
+
+
+@pytest.mark.parametrize("index_of", [DictIndex, DigestIndex])
+@given(steps=steps)
+@settings(max_examples=150)
+def test_the_books_balance_whatever_happens(index_of: Any, steps: list[tuple[str, int, int]]) -> None:
+    policy: WTinyLFU[bytes] = WTinyLFU(index_of())
+    held: dict[bytes, int] = {}
+    for verb, number, size in steps:
+        name = digest(number)
+        if verb == "admit":
+            policy.admit(name, size)
+            held[name] = size
+        elif verb == "touch":
+            policy.touch(name)
+        elif verb == "remove":
+            policy.remove(name)
+            held.pop(name, None)
+        else:
+            limit = size if verb == "evict" else max(0, policy.held_bytes - 1)
+            gone = policy.evict(limit)
+            assert len(set(gone)) == len(gone)
+            for each in gone:
+                del held[each]
+            assert policy.held_bytes <= limit
+        assert policy.held_bytes == sum(held.values())
+        standing = list(policy.standing())
+        assert {each.key: each.size_bytes for each in standing} == held
+        assert [_ORDER[each.rank >> 4] for each in standing] == sorted(_ORDER[each.rank >> 4] for each in standing)
+        assert len(policy) == len(held)
+        assert all(each in policy for each in held)
+        assert digest(99) not in policy
+        assert WINDOW_SHARE_MIN <= policy.window_share <= WINDOW_SHARE_MAX
+
+
+@given(steps=steps)
+def test_what_was_written_down_is_taken_up_as_it_was(steps: list[tuple[str, int, int]]) -> None:
+    policy: WTinyLFU[bytes] = WTinyLFU(DigestIndex())
+    for verb, number, size in steps:
+        if verb == "admit":
+            policy.admit(digest(number), size + 1)
+            policy.evict(2000)
+        elif digest(number) in policy:
+            policy.touch(digest(number))
+    again: WTinyLFU[bytes] = WTinyLFU(DigestIndex())
+    for each in policy.standing():
+        again.restore(each)
+    assert list(again.standing()) == list(policy.standing())
+    assert again.held_bytes == policy.held_bytes
