@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -151,3 +152,22 @@ async def test_a_proxy_that_is_not_there_is_told_in_a_sentence(tmp_path: Path, o
         assert code == 1
         assert "is it running?" in err
         assert "Traceback" not in err
+
+
+async def test_on_a_terminal_progress_is_one_line_that_is_written_over(origin: Origin, tmp_path: Path) -> None:
+    origin.fail("b/y", Status(403), times=None)
+    async with Proxy(tmp_path, origin) as proxy:
+        ours, theirs = pty.openpty()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "rangecache", "warm", "web/b/x", "web/b/y"),
+            *("--admin", f"http://127.0.0.1:{proxy.admin_port}"),
+            stdout=theirs,
+            env=clean_environment(os.environ),
+        )
+        assert await process.wait() == 1
+        os.close(theirs)
+        shown = os.read(ours, 65536).decode()
+        os.close(ours)
+    line, *failures = shown.split("\r\n")
+    assert line.rpartition("\r")[2].startswith("done: 1 of 2 objects, 1 failed, 120.0 KiB of 120.0 KiB, ")
+    assert failures[0].startswith("  web/b/y: ")

@@ -376,3 +376,28 @@ async def test_it_does_not_wait_for_a_tier_for_ever(make_cache: type[Cache]) -> 
     await cache.clock.wait_for_sleepers()
     await cache.clock.advance(FLUSH_PATIENCE_S + 1)
     await filling
+
+
+async def test_a_reader_who_leaves_does_not_end_what_a_fill_waits_for(make_cache: type[Cache]) -> None:
+    cache = make_cache(run_blocks=64)
+    data = bytes(range(256)) * (64 * BLOCK // 256)
+    cache.origin.put(REF, data)
+    await cache.read("bytes=0-0")
+    gate, seen = asyncio.Event(), asyncio.Event()
+
+    async def wait(request, offset: int) -> None:
+        seen.set()
+        await gate.wait()
+
+    cache.origin.before_chunk = wait
+    filling = asyncio.create_task(fill(cache))
+    await seen.wait()
+    asked = len(cache.asked)
+    reading = asyncio.create_task(cache.read())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    gate.set()
+    await filling
+    assert len(cache.asked) == asked
