@@ -158,8 +158,7 @@ class NotingReader:
         return reply
 
     def _noted(self, request: ReadRequest, reply: Reply | None) -> Reply | None:
-        # A body that has to be brought is announced by its ranges; an answer without one has none, as has HEAD.
-        if reply is not None and reply.ranges and not request.head:
+        if reply is not None:  # without ranges where it has no body
             for recording in self._recordings:
                 recording.note(request.ref, reply.ranges)
         return reply

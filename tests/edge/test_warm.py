@@ -306,11 +306,15 @@ async def rig_get(rig: Rig, target: str) -> bytes:
     return (await (await rig.connect()).get(target)).body
 
 
-async def test_the_program_stops_with_jobs_under_way(rig: Rig, admin: Admin) -> None:
-    rig.origin.put("b/x", DATA)
-    gate = rig.origin.hold("b/x", times=None)
-    job = await admin.start("warm", objects=["web/b/x"])
-    await gate.reached()
-    watching = asyncio.create_task(admin.events(job))
-    await rig.program.jobs.aclose()
-    assert (await watching)[-1][1]["state"] == "cancelled"
+async def test_the_program_stops_with_jobs_under_way() -> None:
+    async with running() as rig, admin_of(rig.admin_port) as admin:
+        rig.origin.put("b/x", DATA)
+        gate = rig.origin.hold("b/x", times=None)
+        jobs = [rig.program.jobs.find(await admin.start("warm", objects=["web/b/x"])) for _ in range(6)]
+        jobs.append(rig.program.jobs.find(await admin.start("record")))
+        await gate.reached()
+        watching = asyncio.create_task(admin.events(jobs[0].id))
+        await until(lambda: jobs[0].state == "running")
+        await rig.program.stop()
+        assert {job.state for job in jobs} == {"cancelled"}
+        await asyncio.gather(watching, return_exceptions=True)
