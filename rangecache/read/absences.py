@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
+
+from rangecache.read.remembered import Remembered
 
 if TYPE_CHECKING:
     from rangecache.aio.clock import Clock
     from rangecache.model import ObjectRef
     from rangecache.read.selection import Selection
 
-ABSENT_MAX: Final = 8_192  # a flood of absent names must not push out what is known
+ABSENT_BYTES: Final = 4 * 1024 * 1024  # some 8,000; a flood of absent names must not push out what is known
+TIME_BYTES: Final = 24
 
 
 class Absences:
-    """Remembers 404s, each for a time of its own. Beyond `ABSENT_MAX` the oldest goes."""
+    """Remembers 404s, each for a time of its own. Beyond `ABSENT_BYTES` the oldest goes."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._until: OrderedDict[ObjectRef, float] = OrderedDict()
+        self._until: Remembered[float] = Remembered(ABSENT_BYTES, lambda _: TIME_BYTES)
+
+    @property
+    def held_bytes(self) -> int:
+        """What they take in memory."""
+        return self._until.held_bytes
 
     def __contains__(self, ref: ObjectRef) -> bool:
         until = self._until.get(ref)
@@ -26,18 +33,15 @@ class Absences:
             return False
         if self._clock.monotonic() < until:
             return True
-        del self._until[ref]
+        self._until.drop(ref)
         return False
 
     def add(self, ref: ObjectRef, life_s: float) -> None:
         """The origin has no such object. 0 s: that is not remembered."""
         if life_s <= 0:
-            self._until.pop(ref, None)
+            self._until.drop(ref)
             return
-        self._until[ref] = self._clock.monotonic() + life_s
-        self._until.move_to_end(ref)
-        if len(self._until) > ABSENT_MAX:
-            self._until.popitem(last=False)
+        self._until.keep(ref, self._clock.monotonic() + life_s)
 
     def select(self, selection: Selection) -> set[ObjectRef]:
         """Which of these objects are known not to be there."""
@@ -46,4 +50,4 @@ class Absences:
 
     def forget(self, ref: ObjectRef) -> None:
         """It may be there."""
-        self._until.pop(ref, None)
+        self._until.drop(ref)

@@ -10,14 +10,15 @@ disk is dated by the wall clock; one that lies in the future counts as stale.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from rangecache.read.absences import ABSENT_MAX, Absences
+from rangecache.read.absences import Absences
 from rangecache.read.epochs import Epochs
 from rangecache.read.freshness import NO_GRACE, lifetime, negative_lifetime
-from rangecache.read.known import IMMUTABLE, Known, Restored, record_of, updated, without
+from rangecache.read.known import IMMUTABLE, Known, Restored, record_of, updated, weight, without
+from rangecache.read.remembered import Remembered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from rangecache.read.freshness import Grace, Lifetime, Ttl
     from rangecache.read.selection import Selection
 
-OBJECTS_MAX: Final = 32_768  # about 1.5 KB each
+OBJECTS_BYTES: Final = 32 * 1024 * 1024  # some 15,000, each with the dozen header fields that clouds send
+CONFLICTS_BYTES: Final = 1024 * 1024
+TIMES_BYTES: Final = 700  # a deque has room for 64 from the start
 BYPASS_S: Final = 120.0  # how long an object that cannot be stored is passed through without trying (hit-for-miss)
 CONFLICTS: Final = 3  # so many versions in CONFLICTS_WITHIN_S, and back ends disagree with each other
 CONFLICTS_WITHIN_S: Final = 60.0
@@ -90,12 +93,17 @@ class Catalog:
         self._source = source
         self.epochs = Epochs()
         """Of what is known here: whoever has asked the origin compares before he says what was answered."""
-        self._known: OrderedDict[ObjectRef, Known] = OrderedDict()
+        self._known: Remembered[Known] = Remembered(OBJECTS_BYTES, weight)
         self._absent = Absences(clock)
-        self._conflicts: OrderedDict[ObjectRef, deque[float]] = OrderedDict()
+        self._conflicts: Remembered[deque[float]] = Remembered(CONFLICTS_BYTES, lambda _: TIMES_BYTES)
 
     def __len__(self) -> int:
         return len(self._known)
+
+    @property
+    def held_bytes(self) -> int:
+        """What all that is known here takes in memory, about."""
+        return self._known.held_bytes + self._absent.held_bytes + self._conflicts.held_bytes
 
     def now(self) -> float:
         """Monotonic seconds: to be taken when the origin is asked."""
@@ -206,18 +214,18 @@ class Catalog:
     def conflict(self, known: Known) -> None:
         """A pinned request showed that this version is gone. What came after it in the meantime is left alone."""
         ref, now = known.meta.ref, self._clock.monotonic()
-        times = self._conflicts.setdefault(ref, deque(maxlen=CONFLICTS))
+        times = self._conflicts.get(ref)
+        if times is None:
+            times = deque(maxlen=CONFLICTS)
         times.append(now)
-        self._conflicts.move_to_end(ref)
-        while len(self._conflicts) > ABSENT_MAX:
-            self._conflicts.popitem(last=False)
+        self._conflicts.keep(ref, times)
         current = self._known.get(ref)
         if current is not None and current.meta.generation == known.meta.generation:
             self.forget(ref)
 
     def forget(self, ref: ObjectRef) -> None:
         """Know nothing of this object any more."""
-        self._known.pop(ref, None)
+        self._known.drop(ref)
         self._absent.forget(ref)
         if self._store is not None:
             self._store.forget(ref)
@@ -270,10 +278,7 @@ class Catalog:
         return known
 
     def _remember(self, known: Known) -> None:
-        self._known[known.meta.ref] = known
-        self._known.move_to_end(known.meta.ref)
-        while len(self._known) > OBJECTS_MAX:
-            self._known.popitem(last=False)
+        self._known.keep(known.meta.ref, known)
 
     def _restore(self, ref: ObjectRef, record: dict[str, Any]) -> Known | None:
         """A record of an earlier process; None if it is not one of ours, means another endpoint, or may not be kept."""

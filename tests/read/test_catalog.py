@@ -11,8 +11,10 @@ import pytest
 from rangecache.httpdate import format_http_date
 from rangecache.model import ObjectRef
 from rangecache.origin.memory import MemoryStore
+from rangecache.read.absences import TIME_BYTES
 from rangecache.read.catalog import BYPASS_S, Catalog
 from rangecache.read.freshness import Grace
+from rangecache.read.remembered import ENTRY_BYTES
 from rangecache.testing.clock import ManualClock
 
 if TYPE_CHECKING:
@@ -164,7 +166,7 @@ async def test_a_renewal_freshens_headers_but_not_those_that_describe_the_bytes(
 
 
 async def test_absences_are_forgotten_after_their_time_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rangecache.read.absences.ABSENT_MAX", 5)
+    monkeypatch.setattr("rangecache.read.absences.ABSENT_BYTES", 5 * (ENTRY_BYTES + TIME_BYTES + 1))
     clock = ManualClock()
     catalog = _catalog(clock, JsonStore())
     for i in range(10):
@@ -205,11 +207,12 @@ async def test_what_is_read_back_from_the_store_is_bounded_too(monkeypatch: pyte
     refs = [ObjectRef("s3", "b", f"k{i}") for i in range(30)]
     for ref in refs:
         _catalog(clock, store).learned(MemoryStore().put(ref, b"x"))
-    monkeypatch.setattr("rangecache.read.catalog.OBJECTS_MAX", 10)
+    monkeypatch.setattr("rangecache.read.catalog.OBJECTS_BYTES", 10_000)
     catalog = _catalog(clock, store)
     for ref in refs:
         assert await catalog.find(ref) is not None
-    assert len(catalog) == 10
+    assert 5 < len(catalog) < 10
+    assert catalog.held_bytes <= 10_000
 
 
 def test_a_304_that_forbids_storing_ends_it() -> None:

@@ -662,13 +662,15 @@ async def test_a_body_that_breaks_off_raises_and_what_arrived_is_kept(cache: Cac
     assert cache.origin.request_count == before
 
 
-async def test_the_catalog_is_bounded(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rangecache.read.catalog.OBJECTS_MAX", 10)
+async def test_the_catalog_is_bounded(make_cache: type[Cache], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rangecache.read.catalog.OBJECTS_BYTES", 12_000)
+    cache = make_cache()
     for i in range(30):
         ref = ObjectRef("mem", "b", f"k{i}")
         cache.origin.put(ref, b"x")
         await cache.read(None, ref)
-    assert len(cache.catalog) == 10
+    assert 5 < len(cache.catalog) < 12
+    assert cache.catalog.held_bytes <= 12_000
 
 
 @pytest.mark.parametrize("wanted", ["bytes=20480-20489", "bytes=0-"])
