@@ -262,6 +262,11 @@ class DiskTier:
         """Why the state is not `rw`, for a person to read; empty while it is."""
         return self._health.reason
 
+    @property
+    def queued(self) -> tuple[int, int]:
+        """Bytes that wait in memory until they are written, and their bound."""
+        return self._queue.held_bytes, QUEUE_BYTES
+
     def stats(self) -> TierStats:
         """Size and counts now; `bytes` are those on disk, in whole pages."""
         return TierStats(

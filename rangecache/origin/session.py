@@ -36,7 +36,9 @@ CONNECTIONS_MAX: Final = 1024  # towards all origins together; permits (origin/l
 CONNECTIONS_PER_HOST_MAX: Final = 128
 KEEP_ALIVE_S: Final = 15.0  # shorter than the idle limits of the clouds' front ends, so that few connections are stale
 DNS_TTL_S: Final = 30
-READ_BUFFER_BYTES: Final = 256 * 1024  # aiohttp stops reading at twice that; one block
+READ_BUFFER_BYTES: Final = 64 * 1024  # aiohttp stops reading at twice that and what the last read brought
+CHUNK_BYTES: Final = 128 * 1024  # taken of it at once; more is there only where the reader is slow
+BUFFERED_BYTES: Final = 2 * READ_BUFFER_BYTES + 256 * 1024  # of one answer at most
 HEADER_LINE_BYTES_MAX: Final = 8190
 HEADERS_MAX: Final = 128
 
@@ -51,9 +53,13 @@ class _Attempt:
 class WireAnswer:
     """An open answer: its head is here, its body is read piece by piece."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, open_answers: set[WireAnswer]) -> None:
+        """It is in `open_answers` until it is closed."""
         self._response = response
         self._content = response.content
+        self._taken_bytes = 0
+        self._open = open_answers
+        open_answers.add(self)
         self.status: int = response.status
         self.headers: Mapping[str, str] = response.headers
         """Case-insensitive; a repeated header is listed repeatedly by `items`."""
@@ -61,23 +67,33 @@ class WireAnswer:
     def read_ready(self) -> bytes:
         """Bytes that have arrived already, b"" if none have. Raises `BodyCut`."""
         try:
-            return self._content.read_nowait()
+            chunk = self._content.read_nowait(CHUNK_BYTES)
         except (aiohttp.ClientError, OSError) as error:
             raise BodyCut("the origin's answer broke off") from error
+        self._taken_bytes += len(chunk)
+        return chunk
 
     async def read(self) -> bytes:
         """The next bytes, b"" at the end of the body. Raises `BodyCut`, or what `fail` was given."""
         try:
-            return await self._content.readany()
+            chunk = await self._content.readany()
         except (aiohttp.ClientError, OSError) as error:
             raise BodyCut("the origin's answer broke off") from error
+        self._taken_bytes += len(chunk)
+        return chunk
 
     def fail(self, error: TransientError) -> None:
         """Wake a reader that waits, with this error."""
         self._content.set_exception(error)
 
+    @property
+    def buffered_bytes(self) -> int:
+        """What has arrived and has not been read."""
+        return self._content.total_bytes - self._taken_bytes
+
     def close(self) -> None:
         """Give the connection back if the body was read to its end, else close it."""
+        self._open.discard(self)
         if self._content.is_eof() and self._content.exception() is None:
             self._response.release()
         else:
@@ -93,6 +109,7 @@ class WebSession:
 
     def __init__(self, *, connect_timeout_s: float, proxy: str | None = None, ca_file: Path | None = None) -> None:
         require_c_parser()
+        self._open: set[WireAnswer] = set()
         trace = aiohttp.TraceConfig()
         trace.on_connection_reuseconn.append(_note_reuse)
         self._session = aiohttp.ClientSession(
@@ -131,7 +148,12 @@ class WebSession:
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _translated(error, url, reused=attempt.reused) from error
-        return WireAnswer(response)
+        return WireAnswer(response, self._open)
+
+    @property
+    def buffered_bytes(self) -> int:
+        """What has arrived from origins and has not been read, all open answers together."""
+        return sum(answer.buffered_bytes for answer in self._open)
 
     async def aclose(self) -> None:
         """Close all connections."""

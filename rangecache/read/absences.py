@@ -27,6 +27,11 @@ class Absences:
         """What they take in memory."""
         return self._until.held_bytes
 
+    @property
+    def limit_bytes(self) -> int:
+        """The bound on `held_bytes`."""
+        return self._until.limit_bytes
+
     def __contains__(self, ref: ObjectRef) -> bool:
         until = self._until.get(ref)
         if until is None:

@@ -109,6 +109,11 @@ class Catalog:
         """Monotonic seconds: to be taken when the origin is asked."""
         return self._clock.monotonic()
 
+    @property
+    def limit_bytes(self) -> int:
+        """The bound on `held_bytes`."""
+        return self._known.limit_bytes + self._absent.limit_bytes + self._conflicts.limit_bytes
+
     def peek(self, ref: ObjectRef) -> Known | None:
         """What this process knows, fresh or not."""
         known = self._known.get(ref)

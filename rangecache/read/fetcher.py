@@ -98,6 +98,21 @@ class Fetcher:
     def __len__(self) -> int:
         return len(set(self._flying.values()))
 
+    @property
+    def ahead_bytes(self) -> int:
+        """The bound on `held_bytes` and `coming_bytes` together."""
+        return self._ahead_bytes
+
+    @property
+    def coming_bytes(self) -> int:
+        """What runs under way are still to bring."""
+        return self._coming_bytes
+
+    @property
+    def landing_bytes(self) -> int:
+        """What blocks that are not complete yet take."""
+        return sum(run.landing_bytes for run in self._coming)
+
     def flying(self, key: BlockKey) -> bool:
         """Whether the block is on its way."""
         return key in self._flying

@@ -75,6 +75,11 @@ class Run:
         return self.end - self.arrived
 
     @property
+    def landing_bytes(self) -> int:
+        """What the block that is not complete yet takes."""
+        return len(self._buffers.get(self.arrived // self.known.block_bytes, b"")) if not self.done else 0
+
+    @property
     def done(self) -> bool:
         """Nothing more will come: all is here, or it failed."""
         return self.error is not None or self.arrived >= self.end

@@ -12,11 +12,16 @@ if TYPE_CHECKING:
 
     from rangecache.aio.clock import Clock
     from rangecache.blocks.base import BlockStore
+    from rangecache.server.stats import MemoryUse
     from rangecache.telemetry import Metrics
 
 
 def _no_flights() -> int:
     return 0
+
+
+def _no_places() -> Mapping[str, MemoryUse]:
+    return {}
 
 
 def _no_settings() -> Mapping[str, object]:
@@ -34,6 +39,8 @@ class ServerState:
     """From the fastest to the slowest."""
     flights: Callable[[], int] = _no_flights
     """How many block fetches are under way."""
+    memory: Callable[[], Mapping[str, MemoryUse]] = _no_places
+    """What each place of the program holds in memory."""
     settings: Callable[[], Mapping[str, object]] = _no_settings
     """The configuration in force, without secrets."""
     ready: bool = False
@@ -60,6 +67,7 @@ class ServerState:
         return stats(
             self.metrics,
             [tier.stats() for tier in self.tiers],
+            self.memory(),
             flights=self.flights(),
             uptime_s=self.clock.monotonic() - self.started_at_s,
             phase=self.phase,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rangecache import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rangecache.blocks.base import TierStats
     from rangecache.telemetry import Counter, Gauge, Metrics
@@ -19,8 +19,22 @@ SOURCES: Final = ("memory", "disk", "shared", "origin")
 PURPOSES: Final = ("demand", "prefetch", "revalidate", "warm", "list", "retry", "hedge", "failover")
 
 
+class MemoryUse(NamedTuple):
+    """What one place of the program holds."""
+
+    bytes: int
+    limit_bytes: int
+    """What it holds at most; where each connection may always have a little, that comes on top."""
+
+
 def stats(
-    metrics: Metrics, tiers: Sequence[TierStats], *, flights: int, uptime_s: float, phase: str
+    metrics: Metrics,
+    tiers: Sequence[TierStats],
+    memory: Mapping[str, MemoryUse],
+    *,
+    flights: int,
+    uptime_s: float,
+    phase: str,
 ) -> dict[str, object]:
     """One document with every figure a person asks for first. Counts are since start; keys are always all there, so
     that a reader need not ask twice. `null` stands where a ratio or gauge has nothing to go by."""
@@ -39,6 +53,7 @@ def stats(
             "bytes": _with_total(_totals(metrics.origin_bytes, "purpose", PURPOSES)),
         },
         "tiers": [asdict(tier) for tier in tiers],
+        "memory": {place: use._asdict() for place, use in memory.items()},
         "flights": flights,
         "coalesced": int(metrics.coalesced.total()),
         "version_conflicts": int(metrics.version_conflicts.total()),

@@ -66,6 +66,11 @@ class Origins:
         """A reader has come to wait for this GET, which was sent for nobody."""
         self.stores[ref.provider].promote(ref, wanted)
 
+    @property
+    def buffered_bytes(self) -> int:
+        """What has arrived from origins and has not been read."""
+        return 0 if self._session is None else self._session.buffered_bytes
+
     def source(self, ref: ObjectRef) -> str:
         """Where the object really is, as things are configured now."""
         return self.stores[ref.provider].source(ref)

@@ -7,6 +7,7 @@ import logging
 import platform
 import shutil
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,7 @@ from rangecache.server.sending import SendBudget
 from rangecache.server.wire import heads_allowance
 from rangecache.settings import TcpAddress
 from rangecache.telemetry import Metrics
+from rangecache.wiring.memory import memory_use
 from rangecache.wiring.origins import Origins
 
 if TYPE_CHECKING:
@@ -75,16 +77,21 @@ class Program:
         self.budget = RetryBudget(settings.budget.ratio, settings.budget.min_per_second, settings.budget.burst, clock)
         self.origins = Origins(settings, self.metrics, self.budget, clock)
         self.disk = _disk_tier(settings, clock)
-        memory = MemoryTier(settings.cache.memory.size)
-        self.tiers = Tiers([memory] if self.disk is None else [memory, self.disk])
+        self.memory = MemoryTier(settings.cache.memory.size)
+        each: list[BlockStore] = [self.memory] if self.disk is None else [self.memory, self.disk]
+        self.tiers = Tiers(each)
         self.records = None if self.disk is None else _catalog_store(self.disk, clock)
         self.catalog = self._make_catalog()
         self.reader = self._make_reader()
         self.port = self._make_port()
         self.listener = Listener(self.port)
-        each: list[BlockStore] = [memory] if self.disk is None else [memory, self.disk]
         self.state = ServerState(
-            self.metrics, clock, tiers=each, flights=self.fetcher.__len__, settings=settings.redacted
+            self.metrics,
+            clock,
+            tiers=each,
+            flights=self.fetcher.__len__,
+            memory=partial(memory_use, self),
+            settings=settings.redacted,
         )
         self.jobs = JobRunner(clock)
         self.admin = AdminServer(admin_app(self.state, self.guard, self._routes()))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rangecache.settings import Settings, TcpAddress
 from rangecache.testing.origin import Origin
+from rangecache.wiring.memory import memory_use
 from rangecache.wiring.program import Program
 from tests.edge.client import Answer, Client, CutShort, fetch
 
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from rangecache.aio.clock import Clock
+    from rangecache.server.stats import MemoryUse
 
 BLOCK: Final = 4096
+KEPT_PLACES: Final = {"resident", "catalog"}  # what a cache is for; all else is empty when nobody reads
 PATIENCE_S: Final = 20.0  # a condition that has not come true by then never will
 
 
@@ -86,6 +89,10 @@ class Rig:
         except CutShort as cut:
             return cut
 
+    def memory(self) -> dict[str, MemoryUse]:
+        """What each place holds now."""
+        return memory_use(self.program)
+
     def asked(self, key: str | None = None) -> list[str | None]:
         """The ranges that the origin was asked for."""
         return [each.range for each in self.origin.log.select(None if key is None else f"b/{key}", "GET")]
@@ -134,6 +141,7 @@ async def running(
         assert not program.port.connections
         assert not len(program.fetcher)
         assert program.fetcher.has_room(program.settings.fetch.prefetch.memory)
+        assert not {place: use.bytes for place, use in rig.memory().items() if use.bytes and place not in KEPT_PLACES}
 
 
 class _Faults(logging.Handler):

@@ -4,7 +4,7 @@ import json
 
 from rangecache.blocks.base import TierStats
 from rangecache.server.health import ServerState
-from rangecache.server.stats import stats
+from rangecache.server.stats import MemoryUse, stats
 from rangecache.telemetry import Metrics
 
 MEMORY = TierStats("memory", "rw", blocks=3, bytes=300, limit_bytes=1000, evictions=7)
@@ -46,7 +46,7 @@ def measured() -> Metrics:
 
 
 def test_every_figure_comes_from_the_metrics() -> None:
-    document = stats(measured(), [MEMORY], flights=2, uptime_s=12.34567, phase="ready")
+    document = stats(measured(), [MEMORY], {"hand_off": MemoryUse(3, 7)}, flights=2, uptime_s=12.34567, phase="ready")
     assert document["requests"] == {
         "total": 15, "hit": 6, "partial": 0, "miss": 2, "stale": 1, "revalidated": 1, "bypass": 0,
     }  # fmt: skip
@@ -66,10 +66,11 @@ def test_every_figure_comes_from_the_metrics() -> None:
     ]  # fmt: skip
     assert (document["flights"], document["connections"], document["retry_budget_tokens"]) == (2, 4, 98.5)
     assert document["uptime_s"] == 12.346
+    assert document["memory"] == {"hand_off": {"bytes": 3, "limit_bytes": 7}}
 
 
 def test_nothing_measured_is_null_and_not_a_division_by_zero() -> None:
-    document = stats(Metrics(), [], flights=0, uptime_s=0, phase="starting")
+    document = stats(Metrics(), [], {}, flights=0, uptime_s=0, phase="starting")
     assert document["hit_ratio"] is None
     assert document["byte_hit_ratio"] is None
     assert document["connections"] is None
