@@ -230,7 +230,8 @@ class BlockFiles:
         content = os.urandom(PROBE_BYTES)
         try:
             with open(os.open(path, _CREATE_FLAGS | os.O_RDWR, 0o600), "r+b", buffering=0) as file:
-                file.write(content)
+                if file.write(content) != PROBE_BYTES:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
                 file.seek(0)
                 if file.read(PROBE_BYTES) != content:
                     raise OSError(errno.EIO, "what was written is not what is read", path)

@@ -172,6 +172,7 @@ class DiskFolder:
             await self._writer.make_room()
         except OSError as error:
             logger.debug("disk cache %s still fails: %s", self._directory, error.strerror)
+            await self._writer.give_way(error)
             return
         if not self._bounds.reason:
             self._health.recovered()

@@ -25,7 +25,6 @@ CHECK_INTERVAL_S: Final = 1.0
 
 class _Read(NamedTuple):
     result: asyncio.Future[memoryview]
-    work: asyncio.Future[memoryview]
     since_s: float
 
 
@@ -52,11 +51,16 @@ class Reads:
 
         A read that takes too long ends with `TimeoutError`, which is an `OSError`.
         """
-        work_done = self._threads.submit(work)
-        result = asyncio.get_running_loop().create_future()
-        read = self._reads[name] = _Read(result, work_done, self._clock.monotonic())
+        result: asyncio.Future[memoryview] = asyncio.get_running_loop().create_future()
         result.add_done_callback(after)
-        work_done.add_done_callback(partial(self._pass_on, name, read))
+        read = self._reads[name] = _Read(result, self._clock.monotonic())
+
+        def work_if_wanted() -> memoryview:
+            if result.done():  # it waited for a thread until it was given up
+                raise TimeoutError
+            return work()
+
+        self._threads.submit(work_if_wanted).add_done_callback(partial(self._pass_on, name, read))
         return result
 
     def _pass_on(self, name: bytes, read: _Read, work: asyncio.Future[memoryview]) -> None:
@@ -81,4 +85,3 @@ class Reads:
             for name in overdue:
                 read = self._reads.pop(name)
                 read.result.set_exception(TimeoutError(errno.ETIMEDOUT, f"no answer for {READ_TIMEOUT_S:g} s"))
-                read.work.cancel()  # it has not begun, if it waits for a thread

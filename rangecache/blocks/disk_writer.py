@@ -135,6 +135,11 @@ class DiskWriter:
         self._measured(await self._threads.run(self._files.free))
         await self._evict(self._bounds.bytes)
 
+    async def give_way(self, error: OSError) -> None:
+        """If somebody else has filled the disk, or it is out of inodes or quota: an eighth less lets writing go on."""
+        if error.errno in _FULL:
+            await self._evict(self._policy.held_bytes * 7 // 8)
+
     def _measured(self, free: Free) -> None:
         self._bounds.measure(free, self._policy.held_bytes, len(self._policy))
         if self._bounds.reason:
@@ -201,9 +206,7 @@ class DiskWriter:
             self._measured(written.free)
         if written.error is not None:
             self._health.write_failed(written.error)
-            if written.error.errno in _FULL:
-                # Somebody else filled the disk, or it is out of inodes or quota: an eighth less lets writing go on.
-                await self._evict(self._policy.held_bytes * 7 // 8)
+            await self.give_way(written.error)
 
     def _hold_again(self, stuck: Sequence[tuple[bytes, int]]) -> None:
         for name, size_bytes in stuck:
