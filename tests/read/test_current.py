@@ -269,6 +269,34 @@ async def test_a_failure_is_forgotten_after_a_while(make_cache: type[Cache]) -> 
     assert await outcome(cache) == "revalidated"
 
 
+async def test_an_answer_ends_what_was_remembered_of_a_failure(make_cache: type[Cache]) -> None:
+    cache = make_cache(ttl=10.0, stale_if_error_s=1000)
+    put(cache)
+    await cache.read()
+    await cache.clock.advance(11)
+    Outage(cache)
+    assert await outcome(cache) == "stale"
+    cache.origin.before_answer = None
+    assert await outcome(cache, "no-cache") == "revalidated"
+    await cache.clock.advance(11)
+    assert await outcome(cache) == "revalidated"
+
+
+async def test_nonsense_in_the_background_is_no_outage(make_cache: type[Cache]) -> None:
+    cache = make_cache(stale_while_revalidate_s=10, stale_if_error_s=1000)
+    put(cache)
+    await cache.read()
+    await cache.clock.advance(65)
+    outage = Outage(cache, InvalidAnswer("nonsense"))
+    for _ in range(3):
+        assert await outcome(cache) == "stale"
+        await settle()
+    assert outage.asked == 1
+    await cache.clock.advance(6)
+    with pytest.raises(InvalidAnswer):
+        await cache.read("bytes=0-9")
+
+
 async def test_several_objects_that_fail_are_a_provider_that_is_down(make_cache: type[Cache]) -> None:
     cache = make_cache(stale_if_error_s=1000)
     refs = [ObjectRef("mem", "b", f"k{i}") for i in range(OBJECTS_DOWN + 2)]
