@@ -179,21 +179,38 @@ def block_range(index: int, block_bytes: int, size: int) -> ByteRange:
     return ByteRange(index * block_bytes, min((index + 1) * block_bytes, size))
 
 
-def runs(indices: Iterable[int], max_blocks: int, gap_blocks: int = 0) -> Iterator[range]:
+def runs(indices: Iterable[int], max_blocks: int, gap_blocks: int = 0, waste_max: float = 1.0) -> Iterator[range]:
     """Join ascending block numbers into runs of at most `max_blocks` blocks.
 
-    Two numbers share a run if at most `gap_blocks` unwanted blocks lie between them; those are then in the run too.
+    Neighbours share a run. So do those with at most `gap_blocks` unwanted blocks between them, which are then in the
+    run too, as long as those are no larger share of it than `waste_max`.
     """
-    start = end = -1
-    for index in indices:
-        if start >= 0 and index - end <= gap_blocks and index - start < max_blocks:
-            end = index + 1
+    run, unwanted = range(0), 0
+    for part in _neighbours(indices, max_blocks):
+        gap = part.start - run.stop
+        joined = range(run.start, part.stop)
+        # Parts that touch are halves of one that was too long: they stay apart.
+        if run and 0 < gap <= gap_blocks and len(joined) <= max_blocks and unwanted + gap <= waste_max * len(joined):
+            run, unwanted = joined, unwanted + gap
             continue
-        if start >= 0:
-            yield range(start, end)
-        start, end = index, index + 1
-    if start >= 0:
-        yield range(start, end)
+        if run:
+            yield run
+        run, unwanted = part, 0
+    if run:
+        yield run
+
+
+def _neighbours(indices: Iterable[int], max_blocks: int) -> Iterator[range]:
+    found = range(0)
+    for index in indices:
+        if found and index == found.stop and len(found) < max_blocks:
+            found = range(found.start, index + 1)
+            continue
+        if found:
+            yield found
+        found = range(index, index + 1)
+    if found:
+        yield found
 
 
 def total_length(wanted: Sequence[ByteRange]) -> int:

@@ -244,16 +244,37 @@ def test_the_blocks_of_a_range_cover_it_and_nothing_more(size: int, start: int, 
     assert all(first.end == second.start for first, second in pairwise(covered))
 
 
+@pytest.mark.parametrize(
+    ("indices", "found"),
+    [
+        ([0, 2], [(0, 1), (2, 3)]),
+        ([0, 1, 3, 4], [(0, 5)]),
+        ([0, 2, 3, 4], [(0, 5)]),
+        ([0, 1, 3, 4, 6, 7], [(0, 8)]),
+        ([0, 1, 2, 4, 6], [(0, 5), (6, 7)]),
+        ([0, 1, 2, 4, 6, 7], [(0, 8)]),
+        ([0, 1, 2, 3, 4, 7], [(0, 5), (7, 8)]),
+        ([*range(20), 21], [(0, 8), (8, 16), (16, 22)]),
+        ([], []),
+    ],
+)
+def test_gaps_are_bridged_as_long_as_little_is_wasted(indices: list[int], found: list[tuple[int, int]]) -> None:
+    assert [(run.start, run.stop) for run in runs(indices, 8, 1, 0.25)] == found
+
+
 @NO_DEADLINE
-@given(st.sets(st.integers(0, 60)), st.integers(1, 9), st.integers(0, 4))
-def test_runs_bring_every_block_once_and_bridge_only_small_gaps(indices: set[int], most: int, gap: int) -> None:
-    found = list(runs(sorted(indices), most, gap))
+@given(st.sets(st.integers(0, 60)), st.integers(1, 9), st.integers(0, 4), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
+def test_runs_bring_every_block_once_and_bridge_only_small_gaps(
+    indices: set[int], most: int, gap: int, waste: float
+) -> None:
+    found = list(runs(sorted(indices), most, gap, waste))
     brought = [index for run in found for index in run]
     assert len(brought) == len(set(brought))
     assert indices <= set(brought)
     for run in found:
         wanted = [index for index in run if index in indices]
         assert len(run) <= most
+        assert len(run) - len(wanted) <= waste * len(run)
         assert (run[0], run[-1]) == (wanted[0], wanted[-1])
         assert all(after - before - 1 <= gap for before, after in pairwise(wanted))
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from rangecache.read.absences import Absences
 from rangecache.read.epochs import Epochs
 from rangecache.read.freshness import NO_GRACE, lifetime, negative_lifetime
+from rangecache.read.grids import small_block_bytes
 from rangecache.read.known import IMMUTABLE, Known, Restored, record_of, updated, weight, without
 from rangecache.read.remembered import Remembered
 
@@ -279,7 +280,9 @@ class Catalog:
         if known.bypass:
             self._store.forget(ref)  # an older version that could be stored must not come back with a restart
         else:
-            self._store.put(ref, record_of(known, self._clock.wall()))
+            self._store.put(
+                ref, record_of(known, self._clock.wall(), small_blocks=known.block_bytes < self._block_bytes)
+            )
         return known
 
     def _remember(self, known: Known) -> None:
@@ -302,8 +305,7 @@ class Catalog:
             return None
         if rule == "origin":
             life = replace(life, fresh_s=min(restored.fresh_s, life.fresh_s))
-        # Not those of an earlier configuration's usual size, if that was larger.
-        block_bytes = min(restored.block_bytes or self._block_bytes, self._block_bytes)
+        block_bytes = small_block_bytes(self._block_bytes) if restored.small_blocks else self._block_bytes
         known = restored.known(life, block_bytes=block_bytes, now=self._clock.monotonic(), wall=self._clock.wall())
         self._remember(known)
         return known

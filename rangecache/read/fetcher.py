@@ -55,6 +55,9 @@ if TYPE_CHECKING:
     from rangecache.telemetry import Metrics
 
 ABANDON_BYTES: Final = 64 * 1024  # less than this is sooner fetched than a new connection is opened (Squid: 16 KiB)
+JOIN_WASTE_MAX: Final = (
+    0.25  # of a run, in blocks that are here already: a request is worth less than those of all gaps
+)
 SKIP_BYTES_MAX: Final = 64 * 1024 * 1024  # what is read and thrown away of an origin that ignores Range
 
 
@@ -138,11 +141,11 @@ class Fetcher:
             if run is not None:
                 found[run] = None
                 if run.purpose in PATIENT and purpose not in PATIENT:
-                    self.promote(run.known.meta.ref, ByteRange(run.start, run.end))
+                    self.promote(run.known.meta.ref, _asked(run))
             elif self._tiers.peek(key) is None if index == needed else not self._tiers.contains(key):
                 missing.append(index)
         self._coalesced.value += len(found)
-        for blocks in runs(missing, self.run_blocks(known), self._gap_blocks):
+        for blocks in runs(missing, self.run_blocks(known), self._gap_blocks, JOIN_WASTE_MAX):
             found[self._start(known, blocks, purpose)] = None
         return sorted(found, key=lambda run: run.start)
 
@@ -235,7 +238,7 @@ class Fetcher:
         asked_at = self._catalog.now()
         try:
             async with self._stores[meta.ref.provider].get(
-                meta.ref, range=wanted, if_match=pin, purpose=run.purpose
+                meta.ref, range=_asked(run), if_match=pin, purpose=run.purpose
             ) as answer:
                 if not isinstance(answer, GetResult):
                     raise InvalidAnswer("the origin answered 304 to a request without a condition")
@@ -328,6 +331,12 @@ class Fetcher:
 
     def __repr__(self) -> str:
         return f"<Fetcher {len(self)} runs under way, {self.held_bytes} bytes held>"
+
+
+def _asked(run: Run) -> ByteRange | None:
+    """What the origin is asked for: a small object without a Range, which every server and every cache knows best."""
+    small = len(run.blocks) == 1 and run.length == run.known.meta.size
+    return None if small else ByteRange(run.start, run.end)
 
 
 def _check(answer: GetResult, wanted: ByteRange, meta: ObjectMeta) -> None:

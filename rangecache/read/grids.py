@@ -39,6 +39,11 @@ GAIN: Final = 0.5  # the other size has to cost no more than this share: a part 
 KINDS_MAX: Final = 1024
 
 
+def small_block_bytes(block_bytes: int) -> int:
+    """The smaller size where `block_bytes` is the configured one."""
+    return max(block_bytes >> SMALL_SHIFT, BLOCK_BYTES_MIN)
+
+
 class Trial:
     """The first reads of one version, on paper with blocks of each size."""
 
@@ -77,7 +82,7 @@ class Grids:
     def __init__(self, block_bytes: int) -> None:
         """`block_bytes` is the configured size."""
         self._large = block_bytes
-        self._small = max(block_bytes >> SMALL_SHIFT, BLOCK_BYTES_MIN)
+        self._small = small_block_bytes(block_bytes)
         self._learned: OrderedDict[Kind, int] = OrderedDict()
 
     def first(self, ref: ObjectRef, wanted: RangeSpec | None) -> int:

@@ -79,7 +79,7 @@ def without(meta: ObjectMeta, names: frozenset[str]) -> ObjectMeta:
     return replace(meta, headers={name: value for name, value in meta.headers.items() if name not in names})
 
 
-def record_of(known: Known, wall: float) -> dict[str, Any]:
+def record_of(known: Known, wall: float, *, small_blocks: bool) -> dict[str, Any]:
     """As JSON, written at `wall` (seconds since 1970): dates as text, no infinity."""
     meta = known.meta
     fresh_s = known.fresh_until - known.validated_at
@@ -96,7 +96,7 @@ def record_of(known: Known, wall: float) -> dict[str, Any]:
         "fresh_s": None if math.isinf(fresh_s) else fresh_s,
         "age_s": known.age_s,
         "stale_allowed": known.grace is not None,
-        "block_bytes": known.block_bytes,
+        "small_blocks": small_blocks,
     }
 
 
@@ -109,8 +109,8 @@ class Restored:
     fresh_s: float
     age_s: float
     stale_allowed: bool
-    block_bytes: int | None
-    """None where the record says nothing, or nonsense."""
+    small_blocks: bool
+    """Its blocks have not the configured size, but the smaller one (`read/grids`)."""
 
     @classmethod
     def read(cls, ref: ObjectRef, record: dict[str, Any]) -> Restored | None:
@@ -133,7 +133,7 @@ class Restored:
                 fresh_s=math.inf if record["fresh_s"] is None else float(record["fresh_s"]),
                 age_s=float(record["age_s"]),
                 stale_allowed=bool(record["stale_allowed"]),
-                block_bytes=_block_bytes(record.get("block_bytes")),
+                small_blocks=record.get("small_blocks") is True,
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
@@ -145,10 +145,3 @@ class Restored:
         fresh_until = validated_at + life.fresh_s if elapsed_s >= 0 or math.isinf(life.fresh_s) else now
         grace = life.grace if self.stale_allowed else None
         return Known(self.meta, block_bytes, min(now, validated_at), fresh_until, self.age_s, grace)
-
-
-def _block_bytes(recorded: object) -> int | None:
-    """A power of two, as in the configuration."""
-    if isinstance(recorded, int) and recorded >= 4096 and recorded & (recorded - 1) == 0:
-        return recorded
-    return None

@@ -168,7 +168,7 @@ class Opener:
 
     async def _ask(self, flight: Flight[Opened], question: Question) -> None:
         first_block = ByteRange(0, question.block_bytes)
-        spec: RangeSpec | None = _aligned(question.wanted, question.block_bytes, self._fetcher.run_bytes)
+        spec = _spec(question, self._fetcher.run_bytes)
         asked_at = self._catalog.now()
         if question.purpose in PATIENT:
             self._patient[question.ref] = spec
@@ -241,6 +241,14 @@ class Opener:
                 self._kept.remove(known.meta.ref)
         finally:
             self._hand_offs[provider] -= 1
+
+
+def _spec(question: Question, most: int) -> RangeSpec | None:
+    """What the origin is asked for; None for the whole object, where what was known of it had but one block."""
+    stale = question.stale
+    if stale is not None and stale.meta.size <= question.block_bytes:
+        return None
+    return _aligned(question.wanted, question.block_bytes, most)
 
 
 def _aligned(wanted: RangeSpec | None, block_bytes: int, most: int) -> RangeSpec:

@@ -77,21 +77,19 @@ async def test_time_goes_on_while_the_program_does_not_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recorded", "read"),
-    [(4096, 4096), (65536, 65536), (1 << 20, 65536), (5000, 65536), ("4096", 65536), (None, 65536)],
+    ("before", "after", "configured"),
+    [(4096, 4096, 65536), (4096, 8192, 131072), (65536, 65536, 65536), (65536, 131072, 131072), (65536, 4096, 4096)],
 )
-async def test_the_size_of_blocks_survives_a_restart_unless_it_is_larger_than_the_usual_one(
-    recorded: object, read: int
+async def test_small_blocks_stay_small_over_a_restart_and_the_others_have_the_size_configured_then(
+    before: int, after: int, configured: int
 ) -> None:
     store, clock = JsonStore(), ManualClock()
-    catalog = Catalog(clock, lambda _: 60.0, block_bytes=65536, negative_ttl_s=0, store=store)
-    catalog.learned(_meta(), block_bytes=4096)
-    row = json.loads(store.rows[REF])
-    assert row["block_bytes"] == 4096
-    store.rows[REF] = json.dumps({**row, "block_bytes": recorded})
-    known = await Catalog(clock, lambda _: 60.0, block_bytes=65536, negative_ttl_s=0, store=store).find(REF)
+    Catalog(clock, lambda _: 60.0, block_bytes=65536, negative_ttl_s=0, store=store).learned(
+        _meta(), block_bytes=before
+    )
+    known = await Catalog(clock, lambda _: 60.0, block_bytes=configured, negative_ttl_s=0, store=store).find(REF)
     assert known is not None
-    assert known.block_bytes == read
+    assert known.block_bytes == after
 
 
 async def test_a_record_from_the_future_is_stale() -> None:
