@@ -29,6 +29,7 @@ from rangecache.blocks.disk_folder import DiskFolder
 from rangecache.blocks.disk_health import DiskHealth
 from rangecache.blocks.disk_index import DiskIndex
 from rangecache.blocks.disk_reads import Reads
+from rangecache.blocks.disk_residents import Residents
 from rangecache.blocks.disk_writer import WRITERS, DiskWriter
 from rangecache.blocks.framing import FrameError
 from rangecache.blocks.threads import Threads, wait_at_most
@@ -36,7 +37,7 @@ from rangecache.blocks.write_queue import QueuedBlock, WriteQueue
 from rangecache.errors import TierError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Collection, Container
+    from collections.abc import AsyncGenerator, Callable, Collection, Container, Iterable
 
     from rangecache.aio.clock import Clock
     from rangecache.blocks.admission import Admission
@@ -71,7 +72,9 @@ class DiskTier:
         min_free_bytes: int,
         clock: Clock,
         policy: Admission[bytes] | None = None,
+        in_memory: Callable[[], Iterable[BlockKey]] = tuple,
     ) -> None:
+        """`in_memory` says what the tier above holds now: see `disk_residents.py`."""
         self.directory = os.fspath(directory)
         self._limit_bytes = limit_bytes
         self._clock = clock
@@ -102,6 +105,7 @@ class DiskTier:
             self._writer,
             self._bounds,
             self._health,
+            Residents(in_memory, self._policy),
             self._threads,
             self._background,
             clock,

@@ -130,10 +130,8 @@ class BlockFiles:
     def read(self, name: bytes, key: BlockKey) -> memoryview:
         """The block, verified. Raises `FileNotFoundError`, `FrameError` (the file has been removed), `OSError`."""
         path = self.path(name)
-        try:
+        with suppress(FrameError):  # then once more, in case the fault was on the way and not on the disk
             return memoryview(_read_verified(path, key))
-        except FrameError:
-            pass  # once more, in case the fault was on the way and not on the disk
         try:
             return memoryview(_read_verified(path, key))
         except FrameError:

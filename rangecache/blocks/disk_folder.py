@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rangecache.blocks.disk_files import BlockFiles
     from rangecache.blocks.disk_health import DiskHealth
     from rangecache.blocks.disk_index import DiskIndex
+    from rangecache.blocks.disk_residents import Residents
     from rangecache.blocks.disk_writer import DiskWriter
     from rangecache.blocks.threads import Threads
 
@@ -27,7 +28,7 @@ UPKEEP_INTERVAL_S: Final = 10
 LOAD_WAIT_S: Final = 0.3
 """How long opening waits for the snapshot; after that blocks are read by path until it is loaded."""
 SNAPSHOT_INTERVAL_S: Final = 60
-"""How often the index is written down."""
+"""How often the index is written down, and how often it is looked what stays in memory."""
 
 
 class DiskFolder:
@@ -41,6 +42,7 @@ class DiskFolder:
         writer: DiskWriter,
         bounds: Bounds,
         health: DiskHealth,
+        residents: Residents,
         threads: Threads,
         background: Background,
         clock: Clock,
@@ -51,6 +53,7 @@ class DiskFolder:
         self._writer = writer
         self._bounds = bounds
         self._health = health
+        self._residents = residents
         self._threads = threads
         self._background = background
         self._clock = clock
@@ -149,6 +152,7 @@ class DiskFolder:
             elif self._health.state == "rw" and self._index.known:
                 await self._make_room()
                 if self._clock.monotonic() >= self._save_at:
+                    await self._writer.remove(await self._residents.look(self._bounds.bytes))
                     self._start_saving()
             self._abandon_unless_written()
 

@@ -9,7 +9,7 @@ from rangecache.blocks.admission import LRU
 from rangecache.blocks.base import Forgotten, Held, TierStats, exact, steps
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Collection
+    from collections.abc import AsyncGenerator, Collection, Iterator
 
     from rangecache.blocks.admission import Admission
     from rangecache.model import BlockKey, ObjectRef
@@ -85,6 +85,10 @@ class MemoryTier:
             del self._views[key]
             self._policy.remove(key)
         return Forgotten(Held(blocks, size_bytes))
+
+    def keys(self) -> Iterator[BlockKey]:
+        """The blocks that are here, the first to go first; as `Admission.standing` if they change meanwhile."""
+        return (each.key for each in self._policy.standing())
 
     async def refs(self) -> set[ObjectRef]:
         """All objects of which there is a block."""

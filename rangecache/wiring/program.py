@@ -76,8 +76,8 @@ class Program:
         self.background = Background()
         self.budget = RetryBudget(settings.budget.ratio, settings.budget.min_per_second, settings.budget.burst, clock)
         self.origins = Origins(settings, self.metrics, self.budget, clock)
-        self.disk = _disk_tier(settings, clock)
         self.memory = MemoryTier(settings.cache.memory.size)
+        self.disk = _disk_tier(settings, self.memory, clock)
         each: list[BlockStore] = [self.memory] if self.disk is None else [self.memory, self.disk]
         self.tiers = Tiers(each)
         self.records = None if self.disk is None else _catalog_store(self.disk, clock)
@@ -269,13 +269,13 @@ class Program:
             last_in_first_out.push_async_callback(self.jobs.aclose)
 
 
-def _disk_tier(settings: Settings, clock: Clock) -> DiskTier | None:
+def _disk_tier(settings: Settings, memory: MemoryTier, clock: Clock) -> DiskTier | None:
     disk = settings.cache.disk
     if not disk.enabled:
         return None
     path = Path(disk.path).expanduser()
     min_free = _auto_min_free(path) if disk.min_free == "auto" else disk.min_free
-    return DiskTier(path, disk.size, min_free, clock)
+    return DiskTier(path, disk.size, min_free, clock, in_memory=memory.keys)
 
 
 def _catalog_store(disk: DiskTier, clock: Clock) -> DiskCatalogStore:
