@@ -43,7 +43,8 @@ def test_each_error_has_its_status(kind: type[errors.RangecacheError]) -> None:
 
 
 def test_404_is_said_for_nothing_but_what_the_origin_says_is_absent() -> None:
-    for kind in every_error() - {errors.RangeNotSatisfiable, ProtocolError}:
+    admin_only = {errors.NoSuchJob}  # no reader of objects ever meets it
+    for kind in every_error() - {errors.RangeNotSatisfiable, ProtocolError} - admin_only:
         assert (problem_of(kind("x")).status == 404) == (kind is errors.NotFound), kind
     assert problem_of(errors.RangeNotSatisfiable("x", 5)).status == 416
 
