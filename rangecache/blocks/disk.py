@@ -20,7 +20,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from rangecache.aio.tasks import Background
-from rangecache.blocks.admission import LRU
+from rangecache.blocks.admission_index import DigestIndex
+from rangecache.blocks.admission_tinylfu import WTinyLFU
 from rangecache.blocks.base import Forgotten, TierStats, exact
 from rangecache.blocks.disk_bounds import Bounds
 from rangecache.blocks.disk_census import DiskCensus
@@ -78,7 +79,7 @@ class DiskTier:
         self.directory = os.fspath(directory)
         self._limit_bytes = limit_bytes
         self._clock = clock
-        self._policy: Admission[bytes] = LRU() if policy is None else policy
+        self._policy: Admission[bytes] = WTinyLFU(DigestIndex()) if policy is None else policy
         self._queue = WriteQueue(QUEUE_BYTES)
         self._files = BlockFiles(self.directory)
         self._health = DiskHealth(self.directory, clock)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from rangecache.blocks.admission import LRU
+from rangecache.blocks.admission_index import DictIndex
+from rangecache.blocks.admission_tinylfu import WTinyLFU
 from rangecache.blocks.base import Forgotten, Held, TierStats, exact, steps
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class MemoryTier:
 
     def __init__(self, limit_bytes: int, policy: Admission[BlockKey] | None = None) -> None:
         self._limit_bytes = limit_bytes
-        self._policy: Admission[BlockKey] = LRU() if policy is None else policy
+        self._policy: Admission[BlockKey] = WTinyLFU(DictIndex()) if policy is None else policy
         self._touch = self._policy.touch
         self._views: dict[BlockKey, memoryview] = {}
         self._evictions = 0
