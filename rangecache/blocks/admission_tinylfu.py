@@ -286,7 +286,7 @@ class WTinyLFU(Generic[K]):
         self._add(key, size_bytes, segment if segment < _SEGMENTS else _WINDOW, rank & _COUNT)
         self._set_window_share(self._lists.list_bytes[_WINDOW] / max(1, self.held_bytes))
 
-    def __contains__(self, key: K) -> bool:
+    def __contains__(self, key: K, /) -> bool:
         return self._index.find(key) is not None
 
     def __len__(self) -> int:

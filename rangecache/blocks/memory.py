@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from rangecache.blocks.admission_index import DictIndex
-from rangecache.blocks.admission_tinylfu import WTinyLFU
+from rangecache.blocks.admission_tinylfu import WINDOW_SHARE_MIN, WTinyLFU
 from rangecache.blocks.base import Forgotten, Held, TierStats, exact, steps
 
 if TYPE_CHECKING:
@@ -15,10 +15,15 @@ if TYPE_CHECKING:
     from rangecache.blocks.admission import Admission
     from rangecache.model import BlockKey, ObjectRef
 
-# What a block costs beside its bytes: key, view, entries of two dictionaries. tracemalloc on CPython 3.11 says 590 to
-# 650 bytes for blocks of one object and 840 to 900 where every block is an object of its own; the larger counts, since
+# What a block costs beside its bytes: key, view, entries of two dictionaries. tracemalloc on CPython 3.11 says 570 to
+# 620 bytes for blocks of one object and 780 to 830 where every block is an object of its own; the larger counts, since
 # it is with a million tiny objects that the overhead is more than the data.
 ENTRY_OVERHEAD_BYTES: Final = 900
+# The least that newcomers may have to themselves, in bytes and as a share of a small tier: what was fetched ahead of a
+# reader must still be here when he comes to it, however often other blocks are used. As much as the largest window that
+# is fetched ahead of one reader, `fetch.prefetch.max_window`.
+_WINDOW_BYTES: Final = 16 * 1024 * 1024
+_WINDOW_SHARE_MAX: Final = 0.25
 
 
 class MemoryTier:
@@ -31,7 +36,7 @@ class MemoryTier:
 
     def __init__(self, limit_bytes: int, policy: Admission[BlockKey] | None = None) -> None:
         self._limit_bytes = limit_bytes
-        self._policy: Admission[BlockKey] = WTinyLFU(DictIndex()) if policy is None else policy
+        self._policy: Admission[BlockKey] = _usual_policy(limit_bytes) if policy is None else policy
         self._touch = self._policy.touch
         self._views: dict[BlockKey, memoryview] = {}
         self._evictions = 0
@@ -126,3 +131,8 @@ class MemoryTier:
     def __repr__(self) -> str:
         held = self._policy.held_bytes
         return f"<MemoryTier {len(self._views)} blocks, {held} of {self._limit_bytes} bytes, {self._evictions} evicted>"
+
+
+def _usual_policy(limit_bytes: int) -> Admission[BlockKey]:
+    share = min(_WINDOW_SHARE_MAX, _WINDOW_BYTES / max(1, limit_bytes))
+    return WTinyLFU(DictIndex(), window_share_min=max(share, WINDOW_SHARE_MIN))

@@ -17,6 +17,8 @@ from rangecache.testing.clock import ManualClock
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from rangecache.blocks.admission import Admission
+
 BLOCK_BYTES = 4096
 FILE_BYTES = 8192  # a block of 4096 bytes and its header take two pages
 ROOMY = 1 << 40
@@ -40,13 +42,19 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def open_tier(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Callable[..., Awaitable[DiskTier]]]:
-    """Makes a started disk tier in `tmp_path / "cache"`, whose directory has been listed unless `listed` is False."""
+    """Makes a started disk tier in `tmp_path / "cache"`, whose directory has been listed unless `listed` is False.
+    Where a test is about what goes first, `LRU()` is the plainest policy."""
     opened: list[DiskTier] = []
 
     async def open_one(
-        limit_bytes: int = ROOMY, min_free_bytes: int = 0, directory: Path = tmp_path / "cache", *, listed: bool = True
+        limit_bytes: int = ROOMY,
+        min_free_bytes: int = 0,
+        directory: Path = tmp_path / "cache",
+        *,
+        listed: bool = True,
+        policy: Admission[bytes] | None = None,
     ) -> DiskTier:
-        tier = DiskTier(directory, limit_bytes, min_free_bytes, clock)
+        tier = DiskTier(directory, limit_bytes, min_free_bytes, clock, policy)
         opened.append(tier)
         await tier.start()
         if listed:

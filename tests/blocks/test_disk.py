@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from rangecache.blocks import disk, disk_writer
+from rangecache.blocks.admission import LRU
 from rangecache.blocks.disk import CLOSE_TIMEOUT_S, DiskTier
 from rangecache.blocks.disk_bounds import Free
 from rangecache.blocks.disk_files import BlockFiles
@@ -83,7 +84,7 @@ async def test_files_and_folders_are_private_and_named_by_digests(open_tier: Ope
 async def test_the_limit_holds_in_bytes_on_disk_and_the_least_recent_goes_first(
     open_tier: OpenTier, tmp_path: Path
 ) -> None:
-    tier = await open_tier(limit_bytes=4 * FILE_BYTES)
+    tier = await open_tier(limit_bytes=4 * FILE_BYTES, policy=LRU())
     await keep(tier, *(block_key(index) for index in range(4)))
     await tier.get(block_key(0))
     await keep(tier, block_key(4), block_key(5))
@@ -95,11 +96,11 @@ async def test_the_limit_holds_in_bytes_on_disk_and_the_least_recent_goes_first(
 
 
 async def test_order_of_departure_survives_a_restart(open_tier: OpenTier) -> None:
-    first = await open_tier()
+    first = await open_tier(policy=LRU())
     await keep(first, *(block_key(index) for index in range(4)))
     await first.get(block_key(0))
     await first.aclose()
-    second = await open_tier(limit_bytes=4 * FILE_BYTES)
+    second = await open_tier(limit_bytes=4 * FILE_BYTES, policy=LRU())
     await keep(second, block_key(4))
     assert [second.contains(block_key(index)) for index in range(5)] == [True, False, True, True, True]
 
@@ -111,7 +112,7 @@ async def test_without_an_index_the_order_is_that_of_the_files_age(open_tier: Op
         os.utime(path_of(first, block_key(index)), (0, 1000 - index))
     await first.aclose()
     shutil.rmtree(tmp_path / "cache" / "index-1")
-    second = await open_tier(limit_bytes=4 * FILE_BYTES)
+    second = await open_tier(limit_bytes=4 * FILE_BYTES, policy=LRU())
     await keep(second, block_key(4))
     assert [second.contains(block_key(index)) for index in range(5)] == [True, True, True, False, True]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rangecache.blocks.admission import LRU
 from rangecache.blocks.disk import DiskTier
 from rangecache.blocks.disk_health import READ_ERRORS_MAX
 from rangecache.errors import TierError
@@ -75,7 +76,7 @@ async def test_a_failed_write_makes_it_read_only_until_a_probe_succeeds(
 async def test_a_full_disk_is_given_an_eighth_back(
     open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    tier = await open_tier()
+    tier = await open_tier(policy=LRU())
     await keep(tier, *(block_key(index) for index in range(16)))
     FailingCalls(monkeypatch, "writev", number)
     await keep(tier, block_key(100))

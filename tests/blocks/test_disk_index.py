@@ -13,6 +13,7 @@ import pytest
 from blake3 import blake3
 
 from rangecache.blocks import disk_index
+from rangecache.blocks.admission import LRU
 from rangecache.blocks.base import Forgotten, Held
 from rangecache.blocks.disk import DiskTier
 from rangecache.blocks.disk_files import BlockFiles
@@ -151,7 +152,7 @@ async def test_blocks_that_come_and_go_while_a_snapshot_is_written_are_known_aft
     open_tier: OpenTier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(disk_index, "STEP", 1)
-    tier = await open_tier(limit_bytes=20 * FILE_BYTES)
+    tier = await open_tier(limit_bytes=20 * FILE_BYTES, policy=LRU())
     await keep(tier, *KEYS[:20])
     tier._folder._start_saving()
     for key in KEYS[20:]:

@@ -5,6 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rangecache.blocks.admission import LRU
 from rangecache.blocks.base import STEP, Forgotten, Held
 from rangecache.blocks.memory import ENTRY_OVERHEAD_BYTES, MemoryTier
 from tests.blocks.conftest import BLOCK_BYTES, block_key, content
@@ -27,7 +28,7 @@ def test_another_generation_is_a_miss() -> None:
 
 
 def test_the_block_that_was_not_read_is_evicted_first() -> None:
-    tier = MemoryTier(2 * ENTRY_BYTES)
+    tier = MemoryTier(2 * ENTRY_BYTES, LRU())
     tier.keep(block_key(0), content(block_key(0)))
     tier.keep(block_key(1), content(block_key(1)))
     tier.peek(block_key(0))
@@ -37,7 +38,7 @@ def test_the_block_that_was_not_read_is_evicted_first() -> None:
 
 
 def test_asking_whether_it_is_there_does_not_make_it_recent() -> None:
-    tier = MemoryTier(2 * ENTRY_BYTES)
+    tier = MemoryTier(2 * ENTRY_BYTES, LRU())
     tier.keep(block_key(0), content(block_key(0)))
     tier.keep(block_key(1), content(block_key(1)))
     tier.contains(block_key(0))
@@ -52,6 +53,34 @@ def test_a_view_stays_valid_after_its_block_was_evicted() -> None:
     tier.keep(block_key(1), content(block_key(1)))
     assert not tier.contains(block_key(0))
     assert view == content(block_key(0))
+
+
+def favourites_read(tier: MemoryTier, entries: int) -> None:
+    """Fill the tier with blocks that are read again and again, among others that are read once."""
+    for number in range(10 * entries):
+        for index in (number * number % 997 % entries, 10_000 + number):
+            if tier.peek(block_key(index)) is None:
+                tier.keep(block_key(index), content(block_key(index)))
+
+
+def test_what_was_fetched_ahead_is_still_there_when_its_reader_comes() -> None:
+    tier = MemoryTier(400 * ENTRY_BYTES)
+    favourites_read(tier, 300)
+    ahead = [block_key(index, key="ahead") for index in range(90)]
+    for key in ahead:
+        tier.keep(key, content(key))
+    assert all(tier.peek(key) is not None for key in ahead)
+
+
+def test_a_block_that_was_just_fetched_survives_for_the_small_reads_that_walk_through_it() -> None:
+    tier = MemoryTier(40 * ENTRY_BYTES)
+    favourites_read(tier, 30)
+    for index in range(100):
+        keys = [block_key(index, key=f"reader {number}") for number in range(8)]
+        for key in keys:  # eight readers at once
+            tier.keep(key, content(key))
+        for _ in range(16):
+            assert all(tier.peek(key) is not None for key in keys)
 
 
 def test_views_are_read_only_also_of_a_writable_buffer() -> None:
