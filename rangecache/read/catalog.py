@@ -10,11 +10,11 @@ disk is dated by the wall clock; one that lies in the future counts as stale.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from rangecache.read.absences import Absences
+from rangecache.read.conflicts import Conflicts
 from rangecache.read.epochs import Epochs
 from rangecache.read.freshness import NO_GRACE, lifetime, negative_lifetime
 from rangecache.read.grids import small_block_bytes
@@ -30,11 +30,7 @@ if TYPE_CHECKING:
     from rangecache.read.selection import Selection
 
 OBJECTS_BYTES: Final = 32 * 1024 * 1024  # some 15,000, each with the dozen header fields that clouds send
-CONFLICTS_BYTES: Final = 1024 * 1024
-TIMES_BYTES: Final = 700  # a deque has room for 64 from the start
 BYPASS_S: Final = 120.0  # how long an object that cannot be stored is passed through without trying (hit-for-miss)
-CONFLICTS: Final = 3  # so many versions in CONFLICTS_WITHIN_S, and back ends disagree with each other
-CONFLICTS_WITHIN_S: Final = 60.0
 
 
 class CatalogStore(Protocol):
@@ -96,7 +92,7 @@ class Catalog:
         """Of what is known here: whoever has asked the origin compares before he says what was answered."""
         self._known: Remembered[Known] = Remembered(OBJECTS_BYTES, weight)
         self._absent = Absences(clock)
-        self._conflicts: Remembered[deque[float]] = Remembered(CONFLICTS_BYTES, lambda _: TIMES_BYTES)
+        self._conflicts = Conflicts(clock)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -143,12 +139,11 @@ class Catalog:
     def learned(self, meta: ObjectMeta, asked_at: float | None = None, block_bytes: int | None = None) -> Known:
         """The origin answered an unpinned request with this version: it is current. If it was not known before, its
         blocks have `block_bytes`, or the usual size."""
-        now = self._clock.monotonic()
         life = self._lifetime(meta, asked_at)
         if not meta.validator and self._rule(meta.ref) == "immutable":
             # The operator's word that the bytes never change stands in for the validator that the origin lacks.
             meta = replace(meta, validator=IMMUTABLE)
-        if not meta.validator or self._disputed(meta, now):
+        if not meta.validator or meta.ref in self._conflicts:
             life = replace(life, storable=False)
         current = self._known.get(meta.ref)
         if current is not None and current.meta.generation == meta.generation:
@@ -219,12 +214,8 @@ class Catalog:
 
     def conflict(self, known: Known) -> None:
         """A pinned request showed that this version is gone. What came after it in the meantime is left alone."""
-        ref, now = known.meta.ref, self._clock.monotonic()
-        times = self._conflicts.get(ref)
-        if times is None:
-            times = deque(maxlen=CONFLICTS)
-        times.append(now)
-        self._conflicts.keep(ref, times)
+        ref = known.meta.ref
+        self._conflicts.add(ref)
         current = self._known.get(ref)
         if current is not None and current.meta.generation == known.meta.generation:
             self.forget(ref)
@@ -245,11 +236,10 @@ class Catalog:
         for the first time, `peek` and `find` obey."""
         noted = self.select(selection)
         for ref in noted.known:
-            del self._known[ref]
+            self._known.drop(ref)
         for ref in noted.absent:
             self._absent.forget(ref)
-        for ref in [ref for ref in self._conflicts if selection.matches(ref)]:
-            del self._conflicts[ref]
+        self._conflicts.purge(selection)
         return noted, Purged(set()) if self._store is None else await self._store.purge(selection)
 
     # --- how it is kept -------------------------------------------------------------------------------------------
@@ -266,10 +256,6 @@ class Catalog:
         now = self._clock.monotonic()
         fresh_s = life.fresh_s if life.storable else BYPASS_S
         return Known(meta, block_bytes, now, now + fresh_s, life.age_s, life.grace, bypass=not life.storable)
-
-    def _disputed(self, meta: ObjectMeta, now: float) -> bool:
-        times = self._conflicts.get(meta.ref)
-        return times is not None and len(times) == CONFLICTS and now - times[0] < CONFLICTS_WITHIN_S
 
     def _keep(self, known: Known) -> Known:
         ref = known.meta.ref

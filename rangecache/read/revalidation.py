@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from rangecache.errors import BudgetExhausted, RangecacheError, TransientError
+from rangecache.read.remembered import Remembered
 
 if TYPE_CHECKING:
     from rangecache.aio.clock import Clock
@@ -31,7 +32,8 @@ PAUSE_S: Final = 1.0  # after the first failure; it doubles with every further o
 PAUSE_MAX_S: Final = 30.0
 DOWN_S: Final = 60.0  # after that long without news the next read finds out for itself
 OBJECTS_DOWN: Final = 3  # fewer may be the fault of the objects
-TROUBLED_MAX: Final = 8_192  # objects whose failures are remembered; the oldest goes
+TROUBLED_BYTES: Final = 1024 * 1024  # some 2,000 objects whose failures are remembered; the oldest goes
+TROUBLE_BYTES: Final = 120
 
 UNREACHABLE: Final = (TransientError, BudgetExhausted)
 """The errors that allow a stale answer (RFC 5861 section 4): the origin could not be asked, or said 5xx."""
@@ -55,7 +57,7 @@ class Revalidations:
         self._background = background
         self._clock = clock
         self._running: set[ObjectRef] = set()
-        self._troubled: OrderedDict[ObjectRef, _Trouble] = OrderedDict()
+        self._troubled: Remembered[_Trouble] = Remembered(TROUBLED_BYTES, lambda _: TROUBLE_BYTES)
         self._down: defaultdict[str, OrderedDict[ObjectRef, float]] = defaultdict(OrderedDict)
 
     def __len__(self) -> int:
@@ -84,13 +86,11 @@ class Revalidations:
     def failed(self, ref: ObjectRef, error: RangecacheError) -> None:
         """The origin was asked about this object, in vain."""
         now = self._clock.monotonic()
-        before = self._troubled.pop(ref, None)
+        before = self._troubled.get(ref)
         failures = 1 if before is None else before.failures + 1
         down_until = now + DOWN_S if isinstance(error, UNREACHABLE) else now
         pause_s = min(PAUSE_MAX_S, PAUSE_S * 2.0 ** min(failures - 1, 16))
-        self._troubled[ref] = _Trouble(failures, now + pause_s, down_until)
-        if len(self._troubled) > TROUBLED_MAX:
-            self._troubled.popitem(last=False)
+        self._troubled.keep(ref, _Trouble(failures, now + pause_s, down_until))
         if down_until > now:
             others = self._down[ref.provider]
             others[ref] = down_until
@@ -101,14 +101,14 @@ class Revalidations:
     def answered(self, ref: ObjectRef) -> None:
         """The origin answered."""
         if self._troubled:
-            self._troubled.pop(ref, None)
+            self._troubled.drop(ref)
         if self._down:
             self._down.pop(ref.provider, None)
 
     def forget(self, selection: Selection) -> None:
         """Remember no failures of these objects."""
         for ref in [ref for ref in self._troubled if selection.matches(ref)]:
-            del self._troubled[ref]
+            self._troubled.drop(ref)
 
     async def _ask(self, known: Known) -> None:
         ref = known.meta.ref

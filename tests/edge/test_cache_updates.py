@@ -262,6 +262,20 @@ async def test_which_other_answers_are_kept(status: int, shown: int, after_s: fl
         assert rig.origin.log.count("b/k") == asked
 
 
+async def test_a_404_to_a_head_is_kept_as_one_to_a_get() -> None:
+    clock = ManualClock()
+    async with cache(clock, negative_ttl="2s") as rig:
+        put(rig, "k", Row("", [("Cache-Control", "no-store")], ""))
+        await rig.get("k")  # it passes through, so that a HEAD of it is a HEAD at the origin
+        rig.origin.heal()
+        rig.origin.fail("b/k", Status(404, {"Cache-Control": "max-age=30"}), times=None)
+        rig.origin.log.clear()
+        for _ in range(2):
+            assert (await rig.get("k", method="HEAD")).status == 404
+            clock.shift(10)
+        assert [request.method for request in rig.origin.log.requests] == ["HEAD"]
+
+
 async def test_a_404_that_says_nothing_is_kept_for_the_time_of_the_configuration() -> None:
     clock = ManualClock()
     async with cache(clock, negative_ttl="2s") as rig:

@@ -15,6 +15,7 @@ from rangecache.read.absences import TIME_BYTES
 from rangecache.read.catalog import BYPASS_S, Catalog
 from rangecache.read.freshness import Grace
 from rangecache.read.remembered import ENTRY_BYTES
+from rangecache.read.selection import Selection
 from rangecache.testing.clock import ManualClock
 
 if TYPE_CHECKING:
@@ -368,3 +369,16 @@ async def test_what_may_be_used_after_its_time_is_the_same_after_a_restart() -> 
     after = await _restart(clock, store, "origin")
     assert after is not None
     assert after.grace == Grace(7, 9)
+
+
+async def test_a_purge_gives_back_the_room_of_what_it_forgets() -> None:
+    catalog = Catalog(ManualClock(), lambda ref: 60.0, block_bytes=4096, negative_ttl_s=2.0)
+    empty = catalog.held_bytes
+    for i in range(5):
+        known = catalog.learned(MemoryStore().put(ObjectRef("s3", "b", f"k{i}"), b"x"))
+        catalog.conflict(known)
+        catalog.learned(known.meta)
+        catalog.absent(ObjectRef("s3", "b", f"absent{i}"))
+    assert catalog.held_bytes > empty
+    await catalog.purge(Selection.prefix("s3/b"))
+    assert catalog.held_bytes == empty

@@ -297,6 +297,22 @@ async def test_nonsense_in_the_background_is_no_outage(make_cache: type[Cache]) 
         await cache.read("bytes=0-9")
 
 
+async def test_failures_are_remembered_within_a_bound(make_cache: type[Cache], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rangecache.read.revalidation.TROUBLED_BYTES", 2 * 600)
+    monkeypatch.setattr("rangecache.read.revalidation.OBJECTS_DOWN", 100)
+    cache = make_cache(stale_if_error_s=1000)
+    refs = [ObjectRef("mem", "b", f"k{i}") for i in range(6)]
+    for ref in refs:
+        put(cache, ref=ref)
+        await cache.read(ref=ref)
+    await cache.clock.advance(61)
+    outage = Outage(cache)
+    for ref in refs:
+        assert await outcome(cache, ref=ref) == "stale"
+    outage.end()
+    assert [await outcome(cache, ref=ref) for ref in refs] == ["revalidated"] * 4 + ["stale"] * 2
+
+
 async def test_several_objects_that_fail_are_a_provider_that_is_down(make_cache: type[Cache]) -> None:
     cache = make_cache(stale_if_error_s=1000)
     refs = [ObjectRef("mem", "b", f"k{i}") for i in range(OBJECTS_DOWN + 2)]
