@@ -193,6 +193,13 @@ async def test_other_age() -> None:
             assert int((await rig.get(key)).headers["age"]) >= 33
 
 
+async def test_what_passes_through_is_as_old_as_it_says() -> None:
+    async with cache() as rig:
+        put(rig, "k", Row("", [("Cache-Control", "no-store"), ("Age", "30")], ""))
+        for _ in range(2):  # the first is handed on from the opening, the second asked for by itself
+            assert (await rig.get("k")).headers["age"] == "30"
+
+
 async def test_headers_listed_in_cache_control_are_not_kept() -> None:
     """headers-omit-headers-listed-in-Cache-Control-no-cache, and the same for private."""
     listed = 'no-cache="A, b", private="d", max-age=3600'
