@@ -1,7 +1,8 @@
 """Thousands of clients that take their time, in a process of their own: `python -m tests.edge.crowd PORT TARGET …`.
 
-Two kinds. A *mute* client asks for an object and never reads a byte of the answer. A *dripping* one sends the head of
-its request a byte at a time and never comes to its end. Whoever is cut off comes again, so their number stays the same.
+Three kinds. A *mute* client asks for an object and never reads a byte of the answer. A *dripping* one sends the head of
+its request a byte at a time and never comes to its end. A *silent* one only connects. Whoever is cut off comes again,
+so their number stays the same.
 
 Each second a line of JSON says how many of each kind are connected, and how long those lasted that were cut since.
 """
@@ -24,6 +25,10 @@ RECEIVE_BUFFER_BYTES: Final = 4096
 """Of a mute client: what the kernel would take on his behalf is of no interest here."""
 MUTE: Final = "mute"
 DRIPPING: Final = "dripping"
+SILENT: Final = "silent"
+DRIP_EVERY_S: Final = 3.0
+OBJECTS: Final = 16
+"""Of different names, which the mute ones ask for in turn: `{}` in the target is replaced by a number below it."""
 
 
 class Member:
@@ -41,17 +46,18 @@ class Member:
 class Crowd:
     """All of them, in one thread."""
 
-    def __init__(self, port: int, target: str, *, mute: int, dripping: int, drip_every_s: float) -> None:
+    def __init__(self, port: int, target: str, *, mute: int, dripping: int, silent: int) -> None:
         self._address = ("127.0.0.1", port)
-        self._wanted = {MUTE: mute, DRIPPING: dripping}
-        self._request = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+        self._wanted = {MUTE: mute, DRIPPING: dripping, SILENT: silent}
+        targets = [target.format(number) for number in range(OBJECTS)]
+        self._requests = [f"GET {each} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode() for each in targets]
         self._head = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ".encode() + b"y" * 4000
-        self._drip_every_s = drip_every_s
         self._members: dict[int, Member] = {}
         self._drips: deque[tuple[float, int, Member]] = deque()
         self._poll = select.epoll()
-        self.count = {MUTE: 0, DRIPPING: 0}
-        self.lasted_s: dict[str, list[float]] = {MUTE: [], DRIPPING: []}
+        self._made = 0
+        self.count = dict.fromkeys(self._wanted, 0)
+        self.lasted_s: dict[str, list[float]] = {kind: [] for kind in self._wanted}
 
     def turn(self) -> None:
         """Connect some of those who are missing, send what is due, notice who was cut."""
@@ -82,9 +88,10 @@ class Crowd:
         # Nobody here reads: what is of interest is the end, by FIN or by RST.
         self._poll.register(made, select.EPOLLRDHUP)
         self.count[kind] += 1
+        self._made += 1
         if kind == MUTE:
-            made.send(self._request)
-        else:
+            made.send(self._requests[self._made % OBJECTS])
+        elif kind == DRIPPING:
             self._drips.append((member.connected_at, made.fileno(), member))
 
     def _drip(self) -> None:
@@ -99,7 +106,7 @@ class Crowd:
                 self._gone(number)
                 continue
             member.at += 1
-            self._drips.append((due + self._drip_every_s, number, member))
+            self._drips.append((due + DRIP_EVERY_S, number, member))
 
     def _gone(self, number: int) -> None:
         member = self._members.pop(number)
@@ -117,9 +124,9 @@ class Crowd:
 
 
 def main() -> None:
-    """The arguments: port, target, how many mute and how many dripping ones, seconds between two drips."""
-    port, target, mute, dripping, drip_every_s = sys.argv[1:]
-    crowd = Crowd(int(port), target, mute=int(mute), dripping=int(dripping), drip_every_s=float(drip_every_s))
+    """The arguments: port, target, and how many mute, dripping and silent ones."""
+    port, target, mute, dripping, silent = sys.argv[1:]
+    crowd = Crowd(int(port), target, mute=int(mute), dripping=int(dripping), silent=int(silent))
     reported_at = time.monotonic()
     while True:
         crowd.turn()

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import yaml
@@ -17,8 +18,6 @@ from tests.edge.client import Answer, CutShort, fetch
 from tests.edge.rig import BLOCK, until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rangecache.testing.origin import Origin
 
 _SERVE: Final = "from rangecache.cli import main; raise SystemExit(main())"
@@ -81,6 +80,20 @@ class Proxy:
         """Send it a signal."""
         assert self._process is not None
         self._process.send_signal(number)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def rss_bytes(self) -> int:
+        """Its resident memory now (proc(5), statm)."""
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def open_files(self) -> int:
+        """How many descriptors it has open."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     async def ended(self) -> int:
         """Wait for its end; its exit status, negative for the signal that killed it."""
