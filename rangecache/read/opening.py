@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from rangecache.read.catalog import Catalog
     from rangecache.read.fetcher import Fetcher
     from rangecache.read.grids import Grids
+    from rangecache.read.habits import Habits
     from rangecache.read.known import Known
     from rangecache.read.run import Run
     from rangecache.read.selection import Selection
@@ -87,6 +88,7 @@ class Opener:
         flights: Flights[ObjectRef, Opened],
         allowance: Allowance,
         grids: Grids,
+        habits: Habits,
     ) -> None:
         """`allowance` bounds what hand-offs keep for readers who are slow."""
         self._stores = stores
@@ -100,6 +102,7 @@ class Opener:
         self._patient: dict[ObjectRef, RangeSpec | None] = {}  # what is asked for on behalf of nobody who waits
         self._epochs = catalog.epochs
         self._grids = grids
+        self._habits = habits
 
     async def open(
         self,
@@ -121,6 +124,8 @@ class Opener:
         caller's request found it. Raises `NotFound` where the origin says so, or another `OriginError`.
         """
         work = self._head if by_head else self._ask
+        if wanted is None and stale is None and self._habits.begins_at_end(ref):
+            wanted = SuffixRange(1)
         if purpose not in PATIENT and ref in self._patient:
             self._fetcher.promote(ref, self._patient[ref])
         if stale is not None and not self._is_known(stale):

@@ -1,6 +1,7 @@
 """Fetches ahead of readers, as long as it pays.
 
-`streams` says where readers are going; this file asks for it, keeps the books, and stops:
+`streams` says where readers are going, and `habits` what they will read of an object that they have just opened; this
+file asks for it, keeps the books, and stops:
 
 * what nobody has come for yet is bounded in bytes, all objects together;
 * requests are sent with the purpose `prefetch`: the origin's permits go to everybody else first, and they are never
@@ -17,11 +18,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from rangecache.errors import TransientError
 from rangecache.ranges import block_indices, block_range
-from rangecache.read.streams import Streams
+from rangecache.read.track import Course, Track
 
 if TYPE_CHECKING:
     import asyncio
@@ -33,43 +34,18 @@ if TYPE_CHECKING:
     from rangecache.ranges import ByteRange
     from rangecache.read.catalog import Catalog
     from rangecache.read.fetcher import Fetcher
-    from rangecache.read.grids import Grids, Trial
+    from rangecache.read.grids import Grids
+    from rangecache.read.habits import Habits
     from rangecache.read.known import Known
+    from rangecache.read.ledger import Ledger
     from rangecache.read.run import Run
     from rangecache.read.selection import Selection
-    from rangecache.read.streams import Ledger, Stride, Sweep
+    from rangecache.read.streams import Stride, Sweep
     from rangecache.telemetry import Metrics
 
 TRACKS_MAX: Final = 1024  # objects whose readers are watched; about 2 KB each
 IDLE_S: Final = 30.0  # between two reads of one stream a person may think, and GDAL may compute, but not longer
 RANGES_WATCHED: Final = 16  # of one request: those who ask for more know themselves what they need
-
-
-class Track:
-    """What is known of the readers of one version."""
-
-    __slots__ = ("known", "runs", "seen_at", "streams", "trial", "unused")
-
-    def __init__(self, known: Known, max_window_bytes: int, trial: Trial | None) -> None:
-        self.known = known
-        self.trial = trial
-        """Of several sizes of blocks, while it is going on."""
-        self.streams = Streams(known.block_bytes, max_window_bytes)
-        self.unused: dict[int, Ledger] = {}
-        """Blocks that were fetched ahead and nobody has come for, and whose books they are in."""
-        self.runs: dict[Run, Ledger] = {}
-        """What is on its way for nobody yet."""
-        self.seen_at = 0.0
-
-
-class Course(NamedTuple):
-    """What one read has shown."""
-
-    track: Track
-    taken: frozenset[int]
-    """Numbers of those of its blocks that were fetched ahead, for it as it turns out."""
-    streams: tuple[Sweep | Stride, ...]
-    """What it continues."""
 
 
 class Prefetcher:
@@ -81,6 +57,7 @@ class Prefetcher:
         tiers: BlockStore,
         catalog: Catalog,
         grids: Grids,
+        habits: Habits,
         strain: Strain,
         clock: Clock,
         metrics: Metrics,
@@ -98,10 +75,12 @@ class Prefetcher:
         self._clock = clock
         self._max_window_bytes = max_window_bytes
         self._memory_bytes = memory_bytes
+        self._habits = habits
         self._used, self._wasted = (metrics.prefetch_blocks.cell(outcome) for outcome in ("used", "wasted"))
         self._tracks: OrderedDict[str, Track] = OrderedDict()  # by generation, the latest read at the end
         self.watched: dict[str, Track] = {}
-        """The tracks that have unused blocks or a trial, by generation: all that a hit in memory need be told to."""
+        """The tracks that a hit in memory has to be told to, by generation: those of objects that are being opened or
+        tried, and those with unused blocks."""
         self.unused_bytes = 0
         """What was fetched ahead, or is on its way, and nobody has come for."""
 
@@ -109,7 +88,7 @@ class Prefetcher:
 
     def hit(self, track: Track, ranges: Sequence[ByteRange]) -> frozenset[int]:
         """A read of a watched object that was answered from memory. Which of its blocks were fetched ahead for it."""
-        self._try(track, ranges)
+        self._note(track, ranges)
         unused, block_bytes = track.unused, track.known.block_bytes
         if not any(index in unused for wanted in ranges for index in block_indices(wanted, block_bytes)):
             return frozenset()
@@ -119,23 +98,19 @@ class Prefetcher:
 
     def missed(self, known: Known, ranges: Sequence[ByteRange]) -> Course:
         """A read that is not answered from memory at once. Its reader claims what he needs, and then calls `follow`."""
-        self._end_idle()
-        track = self._tracks.get(known.meta.generation)
-        trial = self._grids.trial() if track is None else None
-        if track is not None and track.known.block_bytes != known.block_bytes:
-            self._end(track)  # and the next one has had its trial
-            track = None
-        if track is None:
-            track = self._tracks[known.meta.generation] = Track(known, self._max_window_bytes, trial)
-            self._watch(track)
-            while len(self._tracks) > TRACKS_MAX:
-                self._end(next(iter(self._tracks.values())))
-        self._try(track, ranges)
-        return Course(track, *self._observe(track, ranges))
+        track, expected = self._track(known)
+        self._note(track, ranges)
+        return Course(track, *self._observe(track, ranges), expected)
+
+    def opened(self, known: Known) -> None:
+        """The object was opened by a request that read nothing of it: what is mostly read next is fetched."""
+        track, expected = self._track(known)
+        self._expect(track, expected)
 
     def follow(self, course: Course) -> None:
         """Fetch ahead of this reader, if it is known where he goes."""
         if self._tracks.get(course.track.known.meta.generation) is course.track:
+            self._expect(course.track, course.expected)
             self._go_ahead(course.track, course.streams)
 
     def left(self, course: Course) -> None:
@@ -144,22 +119,43 @@ class Prefetcher:
             stream.jump()
         self._leave([run for run, ledger in course.track.runs.items() if ledger in course.streams])
 
-    def _try(self, track: Track, ranges: Sequence[ByteRange]) -> None:
-        """Go on with the trial of this object, if there is one, and do what comes of it."""
-        trial, known = track.trial, track.known
-        if trial is None:
+    def _track(self, known: Known) -> tuple[Track, Sequence[int]]:
+        """The readers of this version; and which blocks are expected to be read next, if it is only being opened."""
+        self._end_idle()
+        generation = known.meta.generation
+        track = self._tracks.get(generation)
+        if track is not None and track.known.block_bytes == known.block_bytes:
+            return track, ()
+        trial = self._grids.trial() if track is None else None
+        if track is not None:
+            self._end(track)  # its blocks have another size now; that was its trial
+        opening, expected = self._habits.begin(known)
+        track = self._tracks[generation] = Track(known, self._max_window_bytes, opening, trial)
+        track.seen_at = self._clock.monotonic()
+        self._watch(track)
+        while len(self._tracks) > TRACKS_MAX:
+            self._end(next(iter(self._tracks.values())))
+        return track, expected
+
+    def _note(self, track: Track, ranges: Sequence[ByteRange]) -> None:
+        """Learn from a read of an object that is being opened or tried."""
+        opening, trial, known = track.opening, track.trial, track.known
+        if opening.done and trial is None:
             return
         for wanted in ranges[:RANGES_WATCHED]:
-            trial.read(wanted)
-        if trial.done:
+            opening.read(wanted)
+            if trial is not None:
+                trial.read(wanted)
+        if trial is not None and trial.done:
             track.trial = None
-            self._watch(track)
             block_bytes = self._grids.decide(known.meta.ref, trial, known.block_bytes)
             if block_bytes != known.block_bytes:
                 self._catalog.regrid(known, block_bytes)
+        self._watch(track)
 
     def _watch(self, track: Track) -> None:
-        if track.unused or track.trial is not None:
+        live = self._tracks.get(track.known.meta.generation) is track
+        if live and (track.unused or track.trial is not None or not track.opening.done):
             self.watched[track.known.meta.generation] = track
         else:
             self.watched.pop(track.known.meta.generation, None)
@@ -192,14 +188,22 @@ class Prefetcher:
 
     # --- what is done about it ------------------------------------------------------------------------------------
 
+    def _expect(self, track: Track, expected: Sequence[int]) -> None:
+        known = track.known
+        room = (self._memory_bytes - self.unused_bytes) // known.block_bytes
+        if expected and self._allowed(known):
+            self._fetch(track, track.opening, expected[: max(0, room)])
+
+    def _allowed(self, known: Known) -> bool:
+        return self._max_window_bytes > 0 and self._strain.eased(known.meta.ref.provider)
+
     def _go_ahead(self, track: Track, streams: Iterable[Sweep | Stride]) -> None:
-        meta = track.known.meta
         for stream in streams:
             self._waste(track, stream.behind())
             if stream.stopped:
                 self._over(track, stream)
-            elif self._max_window_bytes and track.streams.convinced(stream) and self._strain.eased(meta.ref.provider):
-                for blocks in stream.plan(meta.size, self._memory_bytes - self.unused_bytes):
+            elif track.streams.convinced(stream) and self._allowed(track.known):
+                for blocks in stream.plan(track.known.meta.size, self._memory_bytes - self.unused_bytes):
                     self._fetch(track, stream, blocks)
         for stream in track.streams.trim():
             self._over(track, stream)
@@ -213,6 +217,8 @@ class Prefetcher:
         known = track.known
         for run in self._fetcher.fetch_ahead(known, blocks):
             for index in run.blocks:
+                if index in track.unused:  # the first time it was evicted before anybody came
+                    self._settle(track, index, used=False)
                 track.unused[index] = ledger
                 ledger.pending[index] = None
                 self.unused_bytes += block_range(index, known.block_bytes, known.meta.size).length
@@ -275,7 +281,6 @@ class Prefetcher:
 
     def _end(self, track: Track) -> None:
         del self._tracks[track.known.meta.generation]
-        track.trial = None
         self._leave(list(track.runs))
         self._waste(track, list(track.unused))
         self._watch(track)

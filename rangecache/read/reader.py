@@ -181,6 +181,8 @@ class RangeReader:
         known = current.known
         age_s = known.age(self._clock.monotonic())
         if request.head or not decision.ranges:
+            if current.opened is not None and current.first and not known.bypass:
+                self._prefetcher.opened(known)
             cache = self._status(current, None)
             return Reply(decision.status, known.meta, cache, age_s)
         if wishes.only_if_cached and not self._all_cached(known, decision.ranges):
@@ -197,7 +199,8 @@ class RangeReader:
             on_left=partial(self._prefetcher.left, course),
         )
         body.begin()
-        if body.presence.missing:  # whoever finds everything here needs nothing ahead of him
+        brought = current.opened is not None and current.opened.run is not None
+        if body.presence.missing or brought:  # whoever finds everything here needs nothing ahead of him
             self._prefetcher.follow(course)
         pieces = body.pieces()
         await anext(pieces)

@@ -21,6 +21,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Protocol
 
 from rangecache.ranges import ByteRange, block_indices
+from rangecache.read.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,32 +34,7 @@ STREAMS_MAX: Final = 8  # of one object; GDAL and the Zarr readers have up to te
 LOOSE_MAX: Final = 8  # reads that continue nothing, kept as possible beginnings; and how long a beginning is kept
 LATE_READS: Final = 8  # so far behind the foremost one a read may arrive: clients ask for neighbours at the same time
 STRIDE_SLACK: Final = 1 / 32  # of the distance: compressed tiles are not all equally long
-WASTE_SHARE_MAX: Final = 0.5
-WASTE_SAMPLE_MIN: Final = 4  # blocks; the share of fewer says nothing
 DOUBT_MAX: Final = 4  # doublings of the evidence that is asked for
-
-
-class Ledger:
-    """Blocks that were fetched ahead for one reason, and what became of them."""
-
-    def __init__(self) -> None:
-        self.used = 0
-        self.wasted = 0
-        self.stopped = False
-        """No more is to be fetched for this reason."""
-        self.pending: dict[int, None] = {}
-        """Numbers of the blocks that nobody has come for yet, in the order in which they were asked for."""
-
-    def settle(self, index: int, *, used: bool) -> None:
-        """Block `index` is not pending any more."""
-        if index not in self.pending:
-            return
-        del self.pending[index]
-        self.used += used
-        self.wasted += not used
-        settled = self.used + self.wasted
-        if settled >= WASTE_SAMPLE_MIN and self.wasted > WASTE_SHARE_MAX * settled:
-            self.stopped = True
 
 
 class Stream(Ledger):

@@ -27,6 +27,7 @@ from rangecache.read.fetcher import Fetcher
 from rangecache.read.filling import Filler
 from rangecache.read.freshness import Grace
 from rangecache.read.grids import Grids
+from rangecache.read.habits import Habits
 from rangecache.read.hand_off import hand_off_allowance
 from rangecache.read.opening import Opener
 from rangecache.read.prefetcher import Prefetcher
@@ -125,7 +126,7 @@ class Program:
         block_bytes = settings.cache.block_size
         # A run that is larger than a good part of the memory tier would be evicted before its reader came to its end.
         run_bytes = min(settings.fetch.max_request, max(block_bytes, settings.cache.memory.size // 8))
-        self.grids = Grids(block_bytes)
+        self.grids, self.habits = Grids(block_bytes), Habits()
         self.fetcher = Fetcher(
             stores,
             self.tiers,
@@ -147,6 +148,7 @@ class Program:
             Flights(self.background, "opening"),
             self.passing,
             self.grids,
+            self.habits,
         )
         self.filler = Filler(self.catalog, opener, self.fetcher, self.tiers, self.clock)
         return RangeReader(
@@ -170,6 +172,7 @@ class Program:
             self.tiers,
             self.catalog,
             self.grids,
+            self.habits,
             self.origins.strain,
             self.clock,
             self.metrics,

@@ -18,6 +18,7 @@ from rangecache.read.fetcher import Fetcher
 from rangecache.read.filling import Filler
 from rangecache.read.freshness import Grace
 from rangecache.read.grids import Grids
+from rangecache.read.habits import Habits
 from rangecache.read.hand_off import hand_off_allowance
 from rangecache.read.messages import ReadRequest, Reply
 from rangecache.read.opening import Opener
@@ -91,9 +92,9 @@ class Cache:
         )
         self.flights: Flights[ObjectRef, object] = Flights(self.background, "opening")
         self.allowance = hand_off_allowance()
-        self.grids = Grids(block_bytes)
+        self.grids, self.habits = Grids(block_bytes), Habits()
         self.opener = opener = Opener(
-            stores, self.tiers, self.catalog, self.fetcher, self.flights, self.allowance, self.grids
+            stores, self.tiers, self.catalog, self.fetcher, self.flights, self.allowance, self.grids, self.habits
         )
         self.filler = Filler(self.catalog, opener, self.fetcher, self.tiers, self.clock)
         self.strain = Strain(self.clock)
@@ -102,6 +103,7 @@ class Cache:
             self.tiers,
             self.catalog,
             self.grids,
+            self.habits,
             self.strain,
             self.clock,
             self.metrics,

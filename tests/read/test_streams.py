@@ -10,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rangecache.ranges import ByteRange, block_indices
+from rangecache.read.ledger import WASTE_SAMPLE_MIN, Ledger
 from rangecache.read.streams import (
     LOOSE_MAX,
     STREAMS_MAX,
     SWEEP_EVIDENCE_MIN,
-    WASTE_SAMPLE_MIN,
-    Ledger,
     Streams,
     Stride,
     Sweep,

@@ -1,0 +1,82 @@
+"""Whatever is read in whatever order, and whatever fails: fetching ahead changes no byte and keeps its books."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rangecache.blocks.memory import MemoryTier
+from rangecache.errors import RangecacheError, Unavailable
+from rangecache.ranges import ByteRange, block_range
+from rangecache.read.prefetcher import IDLE_S
+from rangecache.testing.objects import stamped
+from tests.read.conftest import BLOCK, REF, Cache
+
+if TYPE_CHECKING:
+    from rangecache.origin.memory import MemoryRequest
+
+SIZE = 64 * BLOCK - 333
+LIMIT = 12 * BLOCK
+
+_STARTS = st.integers(0, SIZE - 1)
+_STEPS = st.one_of(
+    st.tuples(st.just("sweep"), _STARTS, st.sampled_from([BLOCK // 2, BLOCK, 3 * BLOCK, -BLOCK, -2 * BLOCK])),
+    st.tuples(st.just("stride"), _STARTS, st.sampled_from([5 * BLOCK, -7 * BLOCK, 4 * BLOCK + 100])),
+    st.tuples(st.just("jump"), _STARTS, st.integers(1, 9 * BLOCK)),
+    st.tuples(st.just("write"), st.just(0), st.just(0)),
+    st.tuples(st.just("wait"), st.just(0), st.just(0)),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(_STEPS, max_size=12), st.sets(st.integers(0, 150)), st.sampled_from([0, 3 * BLOCK, 1 << 20]))
+def test_every_byte_is_right_and_every_block_is_booked_once(
+    steps: list[tuple[str, int, int]], failing: set[int], memory_bytes: int
+) -> None:
+    asyncio.run(_act(steps, failing, memory_bytes))
+
+
+async def _act(steps: list[tuple[str, int, int]], failing: set[int], memory_bytes: int) -> None:
+    cache = Cache(ttl=5.0, max_window_bytes=16 * BLOCK, ahead_bytes=LIMIT, tiers=[MemoryTier(memory_bytes)])
+    version, prefetcher = 0, cache.prefetcher
+
+    async def fail_some(request: MemoryRequest) -> None:
+        if request.purpose == "prefetch" and cache.origin.request_count in failing:
+            raise Unavailable("this one")
+
+    cache.origin.before_answer = fail_some
+    cache.origin.put(REF, data := stamped("k", version, SIZE))
+    for kind, start, step in steps:
+        if kind == "write":
+            version += 1
+            cache.origin.put(REF, data := stamped("k", version, SIZE))
+            await cache.clock.advance(6)
+        elif kind == "wait":
+            await cache.clock.advance(IDLE_S + 1)
+        for number in range(8 if kind in ("sweep", "stride") else kind == "jump"):
+            at = start + number * step if kind != "jump" else start
+            length = step if kind == "jump" else min(abs(step), BLOCK)
+            if 0 <= at < SIZE:
+                assert await cache.read(f"bytes={at}-{at + length - 1}") == data[at : at + length]
+            assert prefetcher.unused_bytes <= LIMIT
+    await cache.clock.advance(IDLE_S + 1)
+    try:
+        await cache.read("bytes=0-0")
+    except RangecacheError:
+        raise AssertionError("nothing but what is fetched ahead fails") from None
+    while len(cache.background):
+        await asyncio.sleep(0)
+    unused = [index for track in prefetcher._tracks.values() for index in track.unused]
+    assert prefetcher.unused_bytes == sum(block_range(index, BLOCK, SIZE).length for index in unused)
+    booked = cache.metrics.prefetch_blocks.total() + len(unused)
+    asked = sum(
+        -(-request.range.end // BLOCK) - request.range.start // BLOCK
+        for request in cache.origin.requests
+        if request.purpose == "prefetch" and isinstance(request.range, ByteRange)
+    )
+    assert booked <= asked
+    await cache.background.aclose()
+    assert len(cache.fetcher) == 0
