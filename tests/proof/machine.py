@@ -6,7 +6,6 @@ from collections import Counter
 from typing import Any, Final
 
 import hypothesis.strategies as st
-from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.proof.model import BLOCK, Ask, Rules
@@ -57,12 +56,14 @@ class CacheMachine(RuleBasedStateMachine):
         error=st.sampled_from([0.0, 30.0]),
         absent=st.sampled_from([0.0, 2.0]),
         latency=st.sampled_from([0.0, 0.05]),
+        scan_resistant=st.booleans(),
+        prefetch_blocks=st.sampled_from([0, 4]),
         seed=st.integers(0, 2**16),
     )
     def begin_world(
-        self, ttl: float, revalidate: float, error: float, absent: float, latency: float, seed: int
+        self, ttl: float, revalidate: float, error: float, absent: float, latency: float, **options: Any
     ) -> None:
-        self.world = World(Rules(ttl, revalidate, error, absent), latency_s=latency, seed=seed)
+        self.world = World(Rules(ttl, revalidate, error, absent), latency_s=latency, **options)
         for name in NAMES[:2]:
             self.world.write(name)
 
@@ -180,10 +181,3 @@ class CacheMachine(RuleBasedStateMachine):
             self.world.crash()
         else:
             self.world.restart()
-
-
-def machine_with(**options: Any) -> type:
-    """The test case of the machine, with these settings of Hypothesis."""
-    case = CacheMachine.TestCase
-    case.settings = settings(deadline=None, **options)
-    return case

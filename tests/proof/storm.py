@@ -32,6 +32,7 @@ from rangecache.origin.retry import Retrying
 from rangecache.ranges import parse_range, resolve
 from rangecache.testing.objects import stamped
 from rangecache.testing.simloop import SimulatedClock, SimulatedLoop, simulate
+from tests.proof.moody import LIES, Moody
 from tests.read.conftest import BLOCK, Cache, drain
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class Storm:
         self.impatient = not calm and chance.random() < 0.7
         self.fails_until = loop.time() + chance.uniform(0, 20)
         self.latency_s = chance.choice([0.0, 0.02, 0.5])
+        self.hearsay_s = self.latency_s / 10  # between the moment in which an answer is decided and that of its coming
         self.ttl = 3600.0 if calm else chance.choice([0.0, 0.5, 5.0, 3600.0])
         self.stale_s = chance.choice([0.0, 1.0])
         self.negative_ttl_s = chance.choice([0.0, 1.0])
@@ -118,7 +120,7 @@ class Storm:
             ahead_bytes=chance.choice([1, 8, 1024]) * BLOCK,
             run_blocks=chance.choice([1, 2, 8]),
             gap_blocks=0 if calm else chance.choice([0, 1, 3]),
-            max_window_bytes=0 if calm else chance.choice([0, 4, 64]) * BLOCK,
+            max_window_bytes=chance.choice([0, 4, 16]) * BLOCK,
             stale_while_revalidate_s=self.stale_s,
             stale_if_error_s=self.stale_s,
             negative_ttl_s=self.negative_ttl_s,
@@ -139,8 +141,9 @@ class Storm:
     # --- the origin -----------------------------------------------------------------------------------------------
 
     def _around(self, store: ObjectStore) -> ObjectStore:
+        self.moody = Moody(store, self.hearsay_s, lambda: None)  # type: ignore[arg-type]
         budget = RetryBudget(0.1, 1.0, 10.0, self.clock)
-        retrying = Retrying(store, budget=budget, clock=self.clock, random=self.chance.random)
+        retrying = Retrying(self.moody, budget=budget, clock=self.clock, random=self.chance.random)
         self.limited = Limited(retrying, self.permits)
         return self.limited
 
@@ -154,8 +157,10 @@ class Storm:
 
     def _perhaps_fail(self, share: float) -> None:
         if self.failing and self.loop.time() < self.fails_until and self.chance.random() < share:
-            error = self.chance.choice([Unavailable, BodyCut, OriginTimeout, PermissionDenied, InvalidAnswer])
-            raise error("by the seed")
+            error = self.chance.choice([Unavailable, BodyCut, OriginTimeout, PermissionDenied, InvalidAnswer, None])
+            if error is not None:
+                raise error("by the seed")
+            self.moody.next_faults.append(self.chance.choice(LIES))
 
     def _write(self, history: History) -> None:
         """Overwrite, delete, or roll back to an earlier version."""
@@ -235,7 +240,7 @@ class Storm:
         assert reply.meta.e_tag is not None
         version = int(reply.meta.e_tag.opaque)
         data = content(history.ref, version)
-        patience_s = 0.0 if believed_from is None else self.ttl + self.stale_s
+        patience_s = 0.0 if believed_from is None else self.ttl + self.stale_s + self.hearsay_s
         assert version in history.between(started - patience_s, opened), "not current then"
         assert body == b"".join(data[each.start : each.end] for each in reply.ranges), "not the bytes of its version"
         if reply.status == 206 and header is not None:
@@ -247,9 +252,9 @@ class Storm:
         self.tally.errors[type(error).__name__] += 1
         now = self.loop.time()
         if isinstance(error, NotFound):
-            assert None in history.between(started - self.negative_ttl_s, now), "it was there"
+            assert None in history.between(started - self.negative_ttl_s - self.hearsay_s, now), "it was there"
         elif isinstance(error, GenerationGone):
-            assert self.changing
+            assert self.changing or self.failing
         elif not isinstance(error, RangeNotSatisfiable):
             assert self.failing, error
 
@@ -280,6 +285,7 @@ class Storm:
     async def _check_permits(self) -> None:
         """All of them can be had at once. If one is lost, the loop says that everybody waits."""
         self.failing, ref = False, ObjectRef("mem", "b", "another")
+        self.moody.next_faults.clear()
         self.cache.origin.put(ref, b"")
         async with AsyncExitStack() as all_at_once:
             for _ in range(self.permits):

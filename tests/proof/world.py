@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from rangecache.aio.budget import RetryBudget
+from rangecache.blocks.admission import LRU
+from rangecache.blocks.admission_index import DictIndex, DigestIndex
+from rangecache.blocks.admission_tinylfu import WTinyLFU
 from rangecache.blocks.disk import DiskTier
 from rangecache.blocks.memory import MemoryTier
 from rangecache.model import ETag
@@ -24,6 +27,7 @@ from rangecache.origin.limit import Limited
 from rangecache.origin.memory import MemoryStore
 from rangecache.origin.retry import Retrying
 from rangecache.read.catalog_store import DiskCatalogStore
+from rangecache.read.selection import Selection
 from rangecache.testing.simloop import SimulatedClock, SimulatedLoop
 from tests.proof.model import BLOCK, Ask, Model, Rules, content, date_of, is_weak
 from tests.proof.moody import Moody
@@ -46,10 +50,14 @@ PERMITS: Final = 4
 class World:
     """Everything. Methods are steps; each leaves the world standing where it then is."""
 
-    def __init__(self, rules: Rules, *, latency_s: float, seed: int) -> None:
+    def __init__(
+        self, rules: Rules, *, latency_s: float, seed: int, scan_resistant: bool = False, prefetch_blocks: int = 0
+    ) -> None:
         shm = Path("/dev/shm")
         self._folder = Path(tempfile.mkdtemp(dir=shm if shm.is_dir() else None))
         self._latency_s = latency_s
+        self._scan_resistant = scan_resistant
+        self._prefetch_blocks = prefetch_blocks
         self._random = random.Random(seed)
         self._wall_s: float | None = None
         self._dead: list[object] = []
@@ -71,9 +79,12 @@ class World:
 
     async def _start(self) -> None:
         rules = self.model.rules
-        self.disk = DiskTier(self._folder, DISK_BLOCKS * 2 * BLOCK, 0, self.clock)
+        lru = not self._scan_resistant
+        self.disk = DiskTier(
+            self._folder, DISK_BLOCKS * 2 * BLOCK, 0, self.clock, LRU() if lru else WTinyLFU(DigestIndex())
+        )
         self.records = DiskCatalogStore(self.disk.directory, lambda: self.disk.owned, self.clock)
-        self.memory = MemoryTier(MEMORY_BLOCKS * (BLOCK + 1000))
+        self.memory = MemoryTier(MEMORY_BLOCKS * (BLOCK + 1000), LRU() if lru else WTinyLFU(DictIndex()))
         await self.disk.start()
         self.cache = Cache(
             ttl=rules.ttl_s,
@@ -81,6 +92,7 @@ class World:
             run_blocks=2,
             gap_blocks=1,
             ahead_bytes=4 * BLOCK,
+            max_window_bytes=self._prefetch_blocks * BLOCK,
             stale_while_revalidate_s=rules.revalidate_s,
             stale_if_error_s=rules.error_s,
             negative_ttl_s=rules.absent_s,
@@ -226,13 +238,14 @@ class World:
 
     def purge(self, name: str) -> None:
         """Forget an object everywhere."""
+        began = self.now
         self.run(self._purge(name))
-        self.model.histories[name].forgotten_at = self.now
+        self.model.histories[name].forgotten_at = began
 
     async def _purge(self, name: str) -> None:
-        await self._settle()
-        self.cache.catalog.forget(ref_of(name))
-        await self.cache.tiers.forget([ref_of(name)])
+        async with asyncio.timeout(PATIENCE_S):
+            report = await self.cache.purger.purge(Selection.an_object(f"mem/b/{name}"))
+        assert report.complete, report
 
     def damage(self, seed: int, *, delete: bool) -> None:
         """Somebody changes or deletes a block's file."""
