@@ -53,6 +53,7 @@ prove: $(VENV)/dev
 
 bench: $(VENV)/dev
 	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench.cold
 
 lock:
 	$(LOCK) requirements/build.in pyproject.toml -o requirements/runtime.txt
