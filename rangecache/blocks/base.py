@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
+    from rangecache.blocks.outlook import Outlook
     from rangecache.model import BlockKey, ObjectRef
 
 STEP: Final = 1024
@@ -92,6 +93,10 @@ class BlockStore(Protocol):
 
     async def flush(self) -> None:
         """Wait until what was kept before is where it stays, or has been given up."""
+        ...
+
+    async def outlook(self, ref: ObjectRef) -> Outlook | None:
+        """When the blocks of this object would leave; None where there are none or it cannot be told."""
         ...
 
     def stats(self) -> TierStats: ...

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from rangecache.aio.clock import Clock
     from rangecache.blocks.admission import Admission
     from rangecache.blocks.base import Held
+    from rangecache.blocks.outlook import Outlook
     from rangecache.model import BlockKey, ObjectRef
 
 logger = logging.getLogger(__name__)
@@ -211,6 +212,10 @@ class DiskTier:
         except TierError as error:
             return Forgotten(failed=error.message)
         return await self._census.forget(refs)
+
+    async def outlook(self, ref: ObjectRef) -> Outlook | None:
+        """When the blocks of this object would leave."""
+        return await self._census.outlook(ref)
 
     async def strangers(self, known: Container[bytes]) -> AsyncGenerator[list[ObjectRef], None]:
         """The objects that have blocks here and whose name (`object_prefix`) is not in `known`. Raises `TierError`."""

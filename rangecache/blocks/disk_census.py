@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from rangecache.blocks.base import Forgotten, Held, steps
 from rangecache.blocks.disk_files import PREFIX_BYTES, object_prefix
+from rangecache.blocks.outlook import outlook
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Container
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rangecache.blocks.admission import Admission, Standing
     from rangecache.blocks.disk_files import BlockFiles
     from rangecache.blocks.disk_writer import DiskWriter
+    from rangecache.blocks.outlook import Outlook
     from rangecache.blocks.threads import Threads
     from rangecache.blocks.write_queue import WriteQueue
     from rangecache.model import ObjectRef
@@ -78,6 +80,11 @@ class DiskCensus:
             if left.error is not None:
                 why = f"{stuck} of its files could not be deleted ({left.error.strerror})"
         return Forgotten(Held(blocks, size_bytes), why)
+
+    async def outlook(self, ref: ObjectRef) -> Outlook | None:
+        """When the blocks of this object would leave."""
+        prefix = object_prefix(ref)
+        return await outlook(self._policy.standing(), lambda name: name.startswith(prefix))
 
     async def strangers(self, known: Container[bytes]) -> AsyncGenerator[list[ObjectRef], None]:
         """The objects that have blocks here and whose name (`object_prefix`) is not in `known`. Each takes the opening

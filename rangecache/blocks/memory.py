@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Final
 from rangecache.blocks.admission_index import DictIndex
 from rangecache.blocks.admission_tinylfu import WINDOW_SHARE_MIN, WTinyLFU
 from rangecache.blocks.base import Forgotten, Held, TierStats, exact, steps
+from rangecache.blocks.outlook import outlook
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Iterator
 
     from rangecache.blocks.admission import Admission
+    from rangecache.blocks.outlook import Outlook
     from rangecache.model import BlockKey, ObjectRef
 
 # What a block costs beside its bytes: key, view, entries of two dictionaries. tracemalloc on CPython 3.11 says 570 to
@@ -95,6 +97,10 @@ class MemoryTier:
     def keys(self) -> Iterator[BlockKey]:
         """The blocks that are here, the first to go first; as `Admission.standing` if they change meanwhile."""
         return (each.key for each in self._policy.standing())
+
+    async def outlook(self, ref: ObjectRef) -> Outlook | None:
+        """When the blocks of this object would leave."""
+        return await outlook(self._policy.standing(), lambda key: key.ref == ref)
 
     async def refs(self) -> set[ObjectRef]:
         """All objects of which there is a block."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from rangecache.blocks.base import BlockStore
+    from rangecache.blocks.outlook import Outlook
     from rangecache.model import BlockKey, ObjectRef
 
 logger = logging.getLogger(__name__)
@@ -93,6 +94,10 @@ class Tiers:
             self._forgetting.remove(refs)
             self._forgets += 1
         return each
+
+    async def outlook(self, ref: ObjectRef) -> Outlook | None:
+        """As the slowest tier has it: what leaves that has left altogether."""
+        return await self._tiers[-1].outlook(ref)
 
     def __iter__(self) -> Iterator[BlockStore]:
         """The tiers, fastest first."""

@@ -20,6 +20,9 @@ COMMANDS: Final = {
     "demo": "rangecache.cli.demo:demo",
     "check-config": "rangecache.cli.check_config:check_config",
     "warm": "rangecache.cli.warm:warm",
+    "ls": "rangecache.cli.ls:ls",
+    "stat": "rangecache.cli.stat:stat",
+    "purge": "rangecache.cli.purge:purge",
     "record": "rangecache.cli.record:record",
 }
 """Command → where it is defined, in the order of the help."""

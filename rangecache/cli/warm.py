@@ -12,6 +12,7 @@ import click
 
 from rangecache.cli.admin_client import admin_option
 from rangecache.cli.interrupt import Interrupt
+from rangecache.cli.readable import size as readable_size
 
 if TYPE_CHECKING:
     from rangecache.cli.admin_client import AdminClient
@@ -21,7 +22,6 @@ FAILURES_SHOWN: Final = 10
 _EXIT_FAILED: Final = 1
 _EXIT_INTERRUPTED: Final = 130
 _ENDED: Final = frozenset({"done", "failed", "cancelled"})
-_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 @click.command()
@@ -97,7 +97,8 @@ class _Screen:
         click.echo()
         size = job["progress"]["bytes"]
         if job["state"] == "done" and size["kept"] < size["total"]:
-            click.echo(f"The cache has kept {_size(size['kept'])} of {_size(size['total'])}: it is too small for all.")
+            kept, total = readable_size(size["kept"]), readable_size(size["total"])
+            click.echo(f"The cache has kept {kept} of {total}: it is too small for all.")
         if job["error"]:
             click.echo(f"{job['state']}: {job['error']}")
         first = job["failures"]["first"][:FAILURES_SHOWN]
@@ -112,13 +113,6 @@ class _Screen:
         elapsed_s = max(time.monotonic() - self._started_s, 0.001)
         failed = f", {objects['failed']} failed" if objects["failed"] else ""
         return (
-            f"{job['state']}: {objects['done']} of {total} objects{failed}, {_size(size['done'])} of"
-            f" {_size(size['total'])}, {_size(size['fetched'] / elapsed_s)}/s from the origin"
+            f"{job['state']}: {objects['done']} of {total} objects{failed}, {readable_size(size['done'])} of"
+            f" {readable_size(size['total'])}, {readable_size(size['fetched'] / elapsed_s)}/s from the origin"
         )
-
-
-def _size(size: float) -> str:
-    unit = 0
-    while size >= 1024 and unit < len(_UNITS) - 1:
-        size, unit = size / 1024, unit + 1
-    return f"{size:.1f} {_UNITS[unit]}" if unit else f"{size:.0f} B"

@@ -227,6 +227,12 @@ class Catalog:
         if self._store is not None:
             self._store.forget(ref)
 
+    def look(self, ref: ObjectRef, record: dict[str, Any] | None) -> Known | None:
+        """What is known of an object, or would be believed of this record of it. Nothing is remembered or made young
+        by looking."""
+        known = self._known.get(ref)
+        return self._believe(ref, record) if known is None and record is not None else known
+
     def select(self, selection: Selection) -> Noted:
         """What this process knows of these objects. Records that only the store has are not in it."""
         return Noted({ref for ref in self._known if selection.matches(ref)}, self._absent.select(selection))
@@ -275,6 +281,12 @@ class Catalog:
         self._known.keep(known.meta.ref, known)
 
     def _restore(self, ref: ObjectRef, record: dict[str, Any]) -> Known | None:
+        known = self._believe(ref, record)
+        if known is not None:
+            self._remember(known)
+        return known
+
+    def _believe(self, ref: ObjectRef, record: dict[str, Any]) -> Known | None:
         """A record of an earlier process; None if it is not one of ours, means another endpoint, or may not be kept."""
         restored = Restored.read(ref, record)
         if restored is None:
@@ -292,6 +304,4 @@ class Catalog:
         if rule == "origin":
             life = replace(life, fresh_s=min(restored.fresh_s, life.fresh_s))
         block_bytes = small_block_bytes(self._block_bytes) if restored.small_blocks else self._block_bytes
-        known = restored.known(life, block_bytes=block_bytes, now=self._clock.monotonic(), wall=self._clock.wall())
-        self._remember(known)
-        return known
+        return restored.known(life, block_bytes=block_bytes, now=self._clock.monotonic(), wall=self._clock.wall())

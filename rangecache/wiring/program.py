@@ -29,12 +29,16 @@ from rangecache.read.freshness import Grace
 from rangecache.read.grids import Grids
 from rangecache.read.habits import Habits
 from rangecache.read.hand_off import hand_off_allowance
+from rangecache.read.inventory import Inventory
 from rangecache.read.opening import Opener
 from rangecache.read.prefetcher import Prefetcher
+from rangecache.read.purging import Purger
 from rangecache.read.reader import RangeReader
 from rangecache.server.accounts import Accounts
 from rangecache.server.admin import AdminServer, admin_app, health_app
 from rangecache.server.api.jobs import JobRooms, job_routes
+from rangecache.server.api.objects import object_routes
+from rangecache.server.api.purge import purge_routes
 from rangecache.server.health import ServerState
 from rangecache.server.hosts import HostGuard
 from rangecache.server.listener import Listener, connection_limit
@@ -140,7 +144,7 @@ class Program:
         )
         self.passing = hand_off_allowance()
         self.prefetcher = self._make_prefetcher()
-        opener = Opener(
+        self.opener = Opener(
             stores,
             self.tiers,
             self.catalog,
@@ -150,13 +154,13 @@ class Program:
             self.grids,
             self.habits,
         )
-        self.filler = Filler(self.catalog, opener, self.fetcher, self.tiers, self.clock)
+        self.filler = Filler(self.catalog, self.opener, self.fetcher, self.tiers, self.clock)
         return RangeReader(
             self.origins.for_one_client(),
             self.tiers,
             self.catalog,
             self.fetcher,
-            opener,
+            self.opener,
             self.prefetcher,
             self.background,
             self.metrics,
@@ -211,7 +215,23 @@ class Program:
             self.port.reader = reader
 
         recorder = Recorder(self.reader, self.clock, seat)
-        return job_routes(JobRooms(self.jobs, self.filler, recorder, self.port.router, self.origins.stores, self.clock))
+        rooms = JobRooms(self.jobs, self.filler, recorder, self.port.router, self.origins.stores, self.clock)
+        inventory = Inventory(self.catalog, self.tiers, self.memory, self.records)
+        return [*job_routes(rooms), *purge_routes(self._make_purger()), *object_routes(inventory, self.clock)]
+
+    def _make_purger(self) -> Purger:
+        return Purger(
+            self.catalog,
+            self.opener,
+            self.fetcher,
+            self.tiers,
+            self.memory,
+            self.background,
+            self.clock,
+            records=self.records,
+            disk=self.disk,
+            forgetful=[self.reader],
+        )
 
     def _watch(self) -> None:
         """Let the gauges read what others keep."""
