@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rangecache.ranges import ByteRange
     from rangecache.read.kinds import Kind
     from rangecache.read.known import Known
+    from rangecache.read.selection import Selection
 
 OPENING_READS: Final = 4  # an opening is over then: GDAL needs two for most COGs, Arrow and DuckDB two for a footer
 PART_BLOCKS_MAX: Final = 2  # of one read that belongs to an opening; a longer one reads data
@@ -123,6 +124,11 @@ class Habits:
         blocks = -(-known.meta.size // known.block_bytes)
         indices = {place if place >= 0 else blocks + place for place in expected}
         return Opening(known, now, common, habit), sorted(index for index in indices if 0 <= index < blocks)
+
+    def forget(self, selection: Selection) -> None:
+        """Remember nothing of these objects. What is known of their kinds stays."""
+        for ref in [ref for ref in self._objects if selection.matches(ref)]:
+            del self._objects[ref]
 
     def begins_at_end(self, ref: ObjectRef) -> bool:
         """Whether objects of this kind are opened from their end, and the first block is not read."""

@@ -269,6 +269,7 @@ class Prefetcher:
             track.runs.clear()  # that they end now is no trouble of the origin
             self._leave(runs)
             self._end(track)
+        self._habits.forget(selection)
 
     def _end_idle(self) -> None:
         """Let the streams go whose readers have not been seen for long."""

@@ -483,6 +483,22 @@ async def test_other_objects_keep_what_is_on_its_way(world: World) -> None:
     assert world.origin.request_count == before
 
 
+async def test_what_was_learned_of_an_object_is_forgotten(world: World) -> None:
+    """Who asked for its size, where it is opened, where its readers go."""
+    for ref in (REF, OTHER):
+        world.put(1, ref)
+        await world.cache.open(ref=ref, head=True)
+        for index in range(5):
+            await world.cache.read(f"bytes={index * BLOCK}-{index * BLOCK + 9}", ref=ref)
+    assert len(world.cache.prefetcher._habits) == 2
+    assert len(world.cache.prefetcher._tracks) == 2
+    await world.cache.purger.purge(Selection.an_object("mem/b/k"))
+    assert len(world.cache.prefetcher._habits) == 1
+    assert len(world.cache.prefetcher._tracks) == 1
+    world.put(2)
+    await world.only_new()
+
+
 # --- what cannot be done ----------------------------------------------------------------------------------------------
 
 
