@@ -54,6 +54,7 @@ prove: $(VENV)/dev
 bench: $(VENV)/dev
 	@$(BIN)/python -m bench
 	@$(BIN)/python -m bench.cold
+	@$(BIN)/python -m bench.disk
 
 lock:
 	$(LOCK) requirements/build.in pyproject.toml -o requirements/runtime.txt

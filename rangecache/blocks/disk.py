@@ -248,6 +248,10 @@ class DiskTier:
         await self._folder.saved()
         await self._writer.flush()
 
+    async def save(self) -> None:
+        """Write the index down now, if anything has changed."""
+        await self._folder.save()
+
     async def aclose(self) -> None:
         """Write what is queued and the index, within bounds of time, then give the directory to whoever is next."""
         self._closing = True
@@ -277,6 +281,11 @@ class DiskTier:
         """Bytes that wait in memory until they are written, and their bound."""
         return self._queue.held_bytes, QUEUE_BYTES
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the index is loaded, so that blocks are written; until then they are queued, and read by path."""
+        return self._index.known
+
     def stats(self) -> TierStats:
         """Size and counts now; `bytes` are those on disk, in whole pages."""
         return TierStats(
@@ -292,5 +301,4 @@ class DiskTier:
 
     def __repr__(self) -> str:
         held = f"{len(self._policy)} blocks, {self._policy.held_bytes} of {self._limit_bytes} bytes"
-        queued = self._queue.held_bytes
-        return f"<DiskTier {self.directory} {self._health.state}, {held}, {queued} bytes queued>"
+        return f"<DiskTier {self.directory} {self._health.state}, {held}, {self._queue.held_bytes} bytes queued>"

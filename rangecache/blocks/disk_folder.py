@@ -191,6 +191,11 @@ class DiskFolder:
 
     # --- at the end ---------------------------------------------------------------------------------------------
 
+    async def save(self) -> None:
+        """Write a snapshot now, if anything has changed since the last one."""
+        self._start_saving()
+        await self.saved()
+
     async def saved(self) -> None:
         """Wait until the snapshot that is being written is there."""
         if self._saving is not None:
