@@ -59,6 +59,10 @@ class Admission(Protocol[K]):
         """
         ...
 
+    def favourites(self) -> Iterator[K]:
+        """The names that were read again since they came, as far as the policy can tell. As `standing` in all else."""
+        ...
+
     def restore(self, standing: Standing[K]) -> None:
         """Take up a name again where an earlier `standing` left it. To be called in its order, before anything else."""
         ...
@@ -97,6 +101,10 @@ class LRU(Generic[K]):
     def standing(self) -> Iterator[Standing[K]]:
         """As `Admission.standing`; there are no ranks. Begins with a copy of all names: not for large tiers."""
         return (Standing(key, size_bytes, 0) for key, size_bytes in list(self._sizes.items()))
+
+    def favourites(self) -> Iterator[K]:
+        """As `Admission.favourites`: it cannot tell, so all of them."""
+        return (each.key for each in self.standing())
 
     def restore(self, standing: Standing[K]) -> None:
         """As `Admission.restore`."""

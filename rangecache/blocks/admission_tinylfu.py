@@ -277,6 +277,10 @@ class WTinyLFU(Generic[K]):
             if key is not None:
                 yield Standing(key, self._lists.sizes[slot], self._states[slot])
 
+    def favourites(self) -> Iterator[K]:
+        """As `Admission.favourites`."""
+        return (each.key for each in self.standing() if each.rank & _COUNT > 1)
+
     def restore(self, standing: Standing[K]) -> None:
         """As `Admission.restore`. The window's share is what it had of all bytes."""
         key, size_bytes, rank = standing

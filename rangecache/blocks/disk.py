@@ -25,12 +25,12 @@ from rangecache.blocks.admission_tinylfu import WTinyLFU
 from rangecache.blocks.base import Forgotten, TierStats, exact
 from rangecache.blocks.disk_bounds import Bounds
 from rangecache.blocks.disk_census import DiskCensus
+from rangecache.blocks.disk_favourites import Favourites
 from rangecache.blocks.disk_files import BlockFiles, block_name, disk_bytes
 from rangecache.blocks.disk_folder import DiskFolder
 from rangecache.blocks.disk_health import DiskHealth
 from rangecache.blocks.disk_index import DiskIndex
 from rangecache.blocks.disk_reads import Reads
-from rangecache.blocks.disk_residents import Residents
 from rangecache.blocks.disk_writer import WRITERS, DiskWriter
 from rangecache.blocks.framing import FrameError
 from rangecache.blocks.threads import Threads, wait_at_most
@@ -74,9 +74,9 @@ class DiskTier:
         min_free_bytes: int,
         clock: Clock,
         policy: Admission[bytes] | None = None,
-        in_memory: Callable[[], Iterable[BlockKey]] = tuple,
+        favourites: Callable[[], Iterable[tuple[BlockKey, memoryview]]] = tuple,
     ) -> None:
-        """`in_memory` says what the tier above holds now: see `disk_residents.py`."""
+        """`favourites` says what is read again and again from the tier above: see `disk_favourites.py`."""
         self.directory = os.fspath(directory)
         self._limit_bytes = limit_bytes
         self._clock = clock
@@ -107,7 +107,7 @@ class DiskTier:
             self._writer,
             self._bounds,
             self._health,
-            Residents(in_memory, self._policy),
+            Favourites(favourites, self._policy, self.keep),
             self._threads,
             self._background,
             clock,

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from rangecache.aio.clock import Clock
     from rangecache.aio.tasks import Background
     from rangecache.blocks.disk_bounds import Bounds
+    from rangecache.blocks.disk_favourites import Favourites
     from rangecache.blocks.disk_files import BlockFiles
     from rangecache.blocks.disk_health import DiskHealth
     from rangecache.blocks.disk_index import DiskIndex
-    from rangecache.blocks.disk_residents import Residents
     from rangecache.blocks.disk_writer import DiskWriter
     from rangecache.blocks.threads import Threads
 
@@ -28,7 +28,7 @@ UPKEEP_INTERVAL_S: Final = 10
 LOAD_WAIT_S: Final = 0.3
 """How long opening waits for the snapshot; after that blocks are read by path until it is loaded."""
 SNAPSHOT_INTERVAL_S: Final = 60
-"""How often the index is written down, and how often it is looked what stays in memory."""
+"""How often the index is written down, and how often memory is asked for its favourites."""
 
 
 class DiskFolder:
@@ -42,7 +42,7 @@ class DiskFolder:
         writer: DiskWriter,
         bounds: Bounds,
         health: DiskHealth,
-        residents: Residents,
+        favourites: Favourites,
         threads: Threads,
         background: Background,
         clock: Clock,
@@ -53,7 +53,7 @@ class DiskFolder:
         self._writer = writer
         self._bounds = bounds
         self._health = health
-        self._residents = residents
+        self._favourites = favourites
         self._threads = threads
         self._background = background
         self._clock = clock
@@ -152,7 +152,7 @@ class DiskFolder:
             elif self._health.state == "rw" and self._index.known:
                 await self._make_room()
                 if self._clock.monotonic() >= self._save_at:
-                    await self._writer.remove(await self._residents.look(self._bounds.bytes))
+                    await self._writer.remove(await self._favourites.touch(self._bounds.bytes))
                     self._start_saving()
             self._abandon_unless_written()
 

@@ -94,9 +94,12 @@ class MemoryTier:
             self._policy.remove(key)
         return Forgotten(Held(blocks, size_bytes))
 
-    def keys(self) -> Iterator[BlockKey]:
-        """The blocks that are here, the first to go first; as `Admission.standing` if they change meanwhile."""
-        return (each.key for each in self._policy.standing())
+    def favourites(self) -> Iterator[tuple[BlockKey, memoryview]]:
+        """The blocks that were read again since they came; as `Admission.standing` if they change meanwhile."""
+        for key in self._policy.favourites():
+            view = self._views.get(key)
+            if view is not None:
+                yield key, view
 
     async def outlook(self, ref: ObjectRef) -> Outlook | None:
         """When the blocks of this object would leave."""

@@ -52,7 +52,7 @@ class Tiers:
             if data is not None:
                 self._note_success(tier.name)
                 # What was forgotten while it was read is handed out, but must not climb up again.
-                if forgets == self._forgets and not any(key.ref in refs for refs in self._forgetting):
+                if forgets == self._forgets and not self.is_forgetting(key.ref):
                     self._fill(self._tiers[:position], key, data)
                 return data, tier.name
         return None
@@ -98,6 +98,10 @@ class Tiers:
     async def outlook(self, ref: ObjectRef) -> Outlook | None:
         """As the slowest tier has it: what leaves that has left altogether."""
         return await self._tiers[-1].outlook(ref)
+
+    def is_forgetting(self, ref: ObjectRef) -> bool:
+        """Whether this object is just being given up: no tier may have it from another one now."""
+        return any(ref in refs for refs in self._forgetting)
 
     def __iter__(self) -> Iterator[BlockStore]:
         """The tiers, fastest first."""

@@ -53,14 +53,14 @@ from rangecache.wiring.memory import memory_use
 from rangecache.wiring.origins import Origins
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from aiohttp.web import RouteDef
 
     from rangecache.aio.clock import Clock
     from rangecache.blocks.base import BlockStore, TierStats
     from rangecache.jobs.record import NotingReader
-    from rangecache.model import ObjectRef
+    from rangecache.model import BlockKey, ObjectRef
     from rangecache.read.freshness import Ttl
     from rangecache.settings import Address, Settings
 
@@ -82,7 +82,7 @@ class Program:
         self.budget = RetryBudget(settings.budget.ratio, settings.budget.min_per_second, settings.budget.burst, clock)
         self.origins = Origins(settings, self.metrics, self.budget, clock)
         self.memory = MemoryTier(settings.cache.memory.size)
-        self.disk = _disk_tier(settings, self.memory, clock)
+        self.disk = _disk_tier(settings, self._favourites, clock)
         each: list[BlockStore] = [self.memory] if self.disk is None else [self.memory, self.disk]
         self.tiers = Tiers(each)
         self.records = None if self.disk is None else _catalog_store(self.disk, clock)
@@ -233,6 +233,10 @@ class Program:
             forgetful=[self.reader],
         )
 
+    def _favourites(self) -> Iterator[tuple[BlockKey, memoryview]]:
+        """What memory would like to be on disk too; nothing of what a purge is just taking from both."""
+        return (each for each in self.memory.favourites() if not self.tiers.is_forgetting(each[0].ref))
+
     def _watch(self) -> None:
         """Let the gauges read what others keep."""
         metrics = self.metrics
@@ -292,13 +296,15 @@ class Program:
             last_in_first_out.push_async_callback(self.jobs.aclose)
 
 
-def _disk_tier(settings: Settings, memory: MemoryTier, clock: Clock) -> DiskTier | None:
+def _disk_tier(
+    settings: Settings, favourites: Callable[[], Iterable[tuple[BlockKey, memoryview]]], clock: Clock
+) -> DiskTier | None:
     disk = settings.cache.disk
     if not disk.enabled:
         return None
     path = Path(disk.path).expanduser()
     min_free = _auto_min_free(path) if disk.min_free == "auto" else disk.min_free
-    return DiskTier(path, disk.size, min_free, clock, in_memory=memory.keys)
+    return DiskTier(path, disk.size, min_free, clock, favourites=favourites)
 
 
 def _catalog_store(disk: DiskTier, clock: Clock) -> DiskCatalogStore:

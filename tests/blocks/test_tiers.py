@@ -213,3 +213,30 @@ async def test_a_block_that_is_read_during_the_forgetting_does_not_climb_up_behi
     assert await reading == (content(key), "memory")
     await forgetting
     assert memory.peek(key) is None
+
+
+async def test_what_is_being_forgotten_is_said_until_every_tier_has(open_tier: OpenTier) -> None:
+    """So that no tier takes it from another one in between."""
+    memory, slow = MemoryTier(1 << 20), SlowForgetter()
+    tiers, key = Tiers([memory, slow]), block_key(0)
+    memory.keep(key, content(key))
+    forgetting = asyncio.create_task(tiers.forget({key.ref}))
+    await slow.begun.wait()
+    assert tiers.is_forgetting(key.ref)
+    assert not tiers.is_forgetting(block_key(0, "another").ref)
+    slow.go_on.set()
+    await forgetting
+    assert not tiers.is_forgetting(key.ref)
+
+
+class SlowForgetter(MemoryTier):
+    """A tier that forgets when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__(1 << 20)
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def forget(self, refs: Collection[ObjectRef]) -> Forgotten:
+        self.begun.set()
+        await self.go_on.wait()
+        return await super().forget(refs)
