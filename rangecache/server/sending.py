@@ -26,7 +26,8 @@ SCATTERED_BYTES: Final = 16384  # and where parts are shorter than this on avera
 VIEWS_BYTES: Final = 1 << 23  # resident bytes that one answer may keep, while the budget lasts
 PIECE_BYTES: Final = 1 << 20  # handed to the transport at once, while the budget lasts
 UNPROVEN_BYTES: Final = 65536  # both, for a client who has not yet shown that he reads what does not fit the kernel
-SMALL_PIECE_BYTES: Final = 16384  # what a connection may always have waiting
+SMALL_PIECE_BYTES: Final = 8192  # handed to the transport at once when the budget is short
+SMALL_ANSWER_BYTES: Final = 16384  # a resident answer of that length is always sent as a whole
 FAIR_BYTES: Final = 1 << 22  # sent without a pause before other connections get a turn
 UNPROVEN_KERNEL_BYTES: Final = 131072  # unsent in the kernel for such a client
 KERNEL_BYTES: Final = 1 << 20  # and for one who reads; with less, sending 1 MiB takes several turns
@@ -49,7 +50,7 @@ class SendBudget(Allowance):
     __slots__ = ()
 
     def __init__(self, limit_bytes: int) -> None:
-        super().__init__(limit_bytes, least_bytes=SMALL_PIECE_BYTES, most_bytes=VIEWS_BYTES)
+        super().__init__(limit_bytes, least_bytes=SMALL_ANSWER_BYTES, most_bytes=VIEWS_BYTES)
 
 
 class Outbox:
@@ -89,7 +90,8 @@ class Outbox:
     @property
     def piece_bytes(self) -> int:
         """How much may be handed to the transport now, if nothing waits there."""
-        return min(self.most_bytes, self._budget.share_bytes, PIECE_BYTES)
+        share_bytes = self._budget.share_bytes
+        return min(self.most_bytes, share_bytes, PIECE_BYTES) if share_bytes > SMALL_ANSWER_BYTES else SMALL_PIECE_BYTES
 
     def write(self, data: bytes) -> None:
         """Send bytes that are in one piece; at most `piece_bytes`, and not while paused."""
@@ -156,7 +158,7 @@ class Outbox:
         """The transport's `resume_writing`."""
         self.paused = False
         self._hold(0)
-        if self.most_bytes == UNPROVEN_BYTES and self._budget.share_bytes > SMALL_PIECE_BYTES:
+        if self.most_bytes == UNPROVEN_BYTES and self._budget.share_bytes > SMALL_ANSWER_BYTES:
             self._trust()
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)

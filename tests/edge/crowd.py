@@ -18,7 +18,7 @@ import time
 from collections import deque
 from typing import Final
 
-CONNECTS_A_TURN: Final = 50
+CONNECTS_A_TURN: Final = 200
 """New connections between two looks at the open ones: a crowd gathers, it does not explode."""
 TURN_S: Final = 0.02
 RECEIVE_BUFFER_BYTES: Final = 4096

@@ -51,10 +51,10 @@ class Crowd:
 
     @classmethod
     async def gather(cls, port: int, mute: int, dripping: int, silent: int) -> Self:
-        """Start it, and wait until all are connected at the same time."""
+        """Start it, and wait until nearly all are connected at the same time; some are always about to come again."""
         crowd = cls(await module("tests.edge.crowd", port, TARGET, mute, dripping, silent))
         wanted = {MUTE: mute, DRIPPING: dripping, SILENT: silent}
-        while any(crowd.count.get(kind, 0) < number * 0.98 for kind, number in wanted.items()):
+        while any(crowd.count.get(kind, 0) < number * 0.95 for kind, number in wanted.items()):
             assert crowd._process.returncode is None
             await asyncio.sleep(0.1)
         return crowd

@@ -9,7 +9,7 @@ from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from rangecache.origin.session import BUFFERED_BYTES
-from rangecache.server.sending import SMALL_PIECE_BYTES
+from rangecache.server.sending import SMALL_ANSWER_BYTES
 from rangecache.testing.objects import Stamped, stamped
 from tests.edge.client import fetch, request
 from tests.edge.rig import BLOCK, running, until
@@ -77,7 +77,7 @@ async def test_slow_readers_of_what_is_cached_keep_no_more_than_the_send_buffer(
         rig.origin.put("b/k", Stamped("k", 1, LARGE), etag='"1"')
         await rig.get("k")
         async with slow_clients(rig, "/web/b/k"):
-            assert MIB // 2 < rig.memory()["send_buffers"].bytes <= MIB + SLOW * SMALL_PIECE_BYTES
+            assert MIB // 2 < rig.memory()["send_buffers"].bytes <= MIB + SLOW * SMALL_ANSWER_BYTES
             # Who reads is served all the same.
             assert len((await rig.get("k", f"Range: bytes={MIB}-{3 * MIB - 1}")).body) == 2 * MIB
 

@@ -14,7 +14,7 @@ import pytest
 from rangecache.errors import Overloaded, Unavailable
 from rangecache.server import wire
 from rangecache.server.port import Limits
-from rangecache.server.sending import PIECE_BYTES, SMALL_PIECE_BYTES, VIEWS_BYTES, SendBudget
+from rangecache.server.sending import PIECE_BYTES, SMALL_ANSWER_BYTES, VIEWS_BYTES, SendBudget
 from tests.server.conftest import pattern, request_of
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ async def test_many_clients_that_do_not_read_leave_the_others_their_answers(
         client.send(request_of("/s3/b/large") if number % 3 else request_of("/s3/b/small") * 200)
     await until(lambda: sum(each._outbox.paused for each in door.port.connections) == len(idle))
     await turns(500)
-    assert limit // 2 < door.port.budget.used_bytes <= limit + len(idle) * (SMALL_PIECE_BYTES + 1024)
+    assert limit // 2 < door.port.budget.used_bytes <= limit + len(idle) * (SMALL_ANSWER_BYTES + 1024)
     assert (await door.get("/s3/b/small")).body == pattern(60_000)
     answer = await door.get("/s3/b/large")
     assert answer.body == pattern(MIB) * 16
@@ -164,7 +164,7 @@ async def test_without_budget_a_connection_has_one_small_piece_waiting(make_door
     client.send(request_of("/s3/b/small", "Range: bytes=0-59999") * 400)
     await until(lambda: door.port.budget.used_bytes > 0)
     await turns(50)
-    assert door.port.budget.used_bytes <= SMALL_PIECE_BYTES
+    assert door.port.budget.used_bytes <= SMALL_ANSWER_BYTES
     for _ in range(400):
         assert (await client.answer()).body == pattern(60_000)
 
@@ -175,7 +175,7 @@ def test_the_budget_shrinks_pieces_and_never_below_the_small_one() -> None:
     budget.charge(2 * MIB - 100_000)
     assert budget.share_bytes == 100_000
     budget.charge(5 * MIB)
-    assert budget.share_bytes == SMALL_PIECE_BYTES
+    assert budget.share_bytes == SMALL_ANSWER_BYTES
     budget.charge(-budget.used_bytes)
     assert budget.share_bytes == 2 * MIB
     assert SendBudget(64 * MIB).share_bytes == VIEWS_BYTES

@@ -13,7 +13,7 @@ import pytest
 from rangecache.aio.allowance import Allowance
 from rangecache.server.sending import (
     JOIN_BYTES,
-    SMALL_PIECE_BYTES,
+    SMALL_ANSWER_BYTES,
     UNPROVEN_BYTES,
     UNPROVEN_KERNEL_BYTES,
     VIEWS_BYTES,
@@ -136,7 +136,7 @@ async def test_the_kernel_keeps_little_for_a_client_that_does_not_read(door: Doo
 
 
 async def test_a_client_that_reads_gets_more_ahead_unless_the_budget_is_short(make_door: Callable[..., Door]) -> None:
-    for limit, most_bytes in ((64 * MIB, VIEWS_BYTES), (SMALL_PIECE_BYTES, UNPROVEN_BYTES)):
+    for limit, most_bytes in ((64 * MIB, VIEWS_BYTES), (SMALL_ANSWER_BYTES, UNPROVEN_BYTES)):
         door = await make_door(budget=SendBudget(limit))
         door.reader.gate.set()
         door.reader.put("large", pattern(MIB) * 20)
