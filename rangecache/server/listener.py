@@ -109,10 +109,10 @@ class Listener:
         batch, self._unseen = self._unseen[:SWEEP_BATCH], self._unseen[SWEEP_BATCH:]
         self._look_at(batch, self._port.clock.monotonic())
 
-    @staticmethod
-    def _look_at(connections: Sequence[Connection], now_s: float) -> None:
+    def _look_at(self, connections: Sequence[Connection], now_s: float) -> None:
         for connection in connections:
-            connection.sweep(now_s)
+            if connection in self._port.connections:  # it may have left since the round began
+                connection.sweep(now_s)
 
     async def _wait_until_empty(self, grace_s: float) -> None:
         self._port.empty.clear()

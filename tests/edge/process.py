@@ -31,6 +31,7 @@ class Proxy:
     def __init__(self, folder: Path, origin: Origin, **sections: Any) -> None:
         """Configuration, cache and log lie in `folder`; `sections` overrule the configuration, key by key."""
         self.folder = folder
+        self.origin = origin
         self.cache = folder / "cache"
         self._log = folder / f"proxy-{id(self):x}.log"
         self._config = folder / f"proxy-{id(self):x}.yaml"
@@ -90,6 +91,10 @@ class Proxy:
     def rss_bytes(self) -> int:
         """Its resident memory now (proc(5), statm)."""
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def log(self) -> str:
+        """What it has written since it was started."""
+        return self._log.read_text()
 
     def open_files(self) -> int:
         """How many descriptors it has open."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 BLOCK: Final = 4096
 KEPT_PLACES: Final = {"resident", "catalog"}  # what a cache is for; all else is empty when nobody reads
-PATIENCE_S: Final = 20.0  # a condition that has not come true by then never will
+PATIENCE_S: Final = 60.0  # a condition that has not come true by then never will
 
 
 class HurriedClock:

@@ -90,6 +90,19 @@ async def test_the_timer_looks_at_every_connection_once_a_second_and_at_few_at_a
     assert 0.9 < door.listener._timer.when() - loop.time() <= listener_module.SWEEP_S
 
 
+async def test_a_connection_that_left_since_the_round_began_is_not_looked_at(door: Door) -> None:
+    assert door.listener._timer is not None
+    door.listener._timer.cancel()
+    crowd = [Looked() for _ in range(2 * listener_module.SWEEP_BATCH)]
+    door.port.connections.update(crowd)  # type: ignore[arg-type]
+    door.listener._tick()
+    seen = [each for each in crowd if each.at_s]
+    door.port.connections.clear()
+    door.listener._timer.cancel()
+    door.listener._tick()
+    assert [each for each in crowd if each.at_s] == seen
+
+
 @pytest.mark.parametrize(
     ("soft", "hard", "wanted", "limit", "raised"),
     [
