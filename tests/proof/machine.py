@@ -152,10 +152,10 @@ class CacheMachine(RuleBasedStateMachine):
         STEPS["evict"] += 1
         self.world.evict()
 
-    @rule(name=_names)
-    def purge(self, name: str) -> None:
+    @rule(name=_names, look=st.booleans())
+    def purge(self, name: str, look: bool) -> None:
         STEPS["purge"] += 1
-        self.world.purge(name)
+        self.world.purge(name, look=look)
 
     @rule(seed=st.integers(0, 2**16), delete=st.booleans())
     def damage_a_file(self, seed: int, delete: bool) -> None:

@@ -21,7 +21,7 @@ from rangecache.errors import (
 from rangecache.origin.base import GetResult, NotModified
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Container
 
     from rangecache.model import ObjectMeta, ObjectRef
     from rangecache.origin.base import Purpose
@@ -64,7 +64,7 @@ class Moody:
     async def head(
         self, ref: ObjectRef, *, if_none_match: ObjectMeta | None = None, purpose: Purpose = "demand"
     ) -> ObjectMeta | NotModified:
-        self._fault()
+        self._fault(ERRORS)
         answer = await self._store.head(ref, if_none_match=if_none_match, purpose=purpose)
         await asyncio.sleep(self._latency_s)
         return answer
@@ -80,8 +80,13 @@ class Moody:
         purpose: Purpose = "demand",
     ) -> AsyncIterator[GetResult | NotModified]:
         await asyncio.sleep(self._latency_s)
-        fault = self._fault()
-        if fault == "304" and if_none_match is None:  # to a condition it would be a lie that nobody can find out
+        possible = {*ERRORS, *CUTS, "whole object", "no validator"}
+        possible |= (
+            {"304"} if if_none_match is None else set()
+        )  # to a condition it would be a lie that nobody finds out
+        possible |= {"other version"} if if_match is not None else set()
+        fault = self._fault(possible)
+        if fault == "304":
             yield NotModified({})
             return
         wanted = None if fault == "whole object" else range
@@ -116,12 +121,12 @@ class Moody:
             await asyncio.sleep(self._latency_s / 10)
             yield chunk
 
-    def _fault(self) -> str:
-        """What goes wrong now; errors are raised here."""
-        if not self.next_faults:
-            return ""
-        fault = self.next_faults.popleft()
-        self._note_fault()
+    def _fault(self, possible: Container[str]) -> str:
+        """What goes wrong now: the next fault that this request can have. Errors are raised here."""
+        fault = next((each for each in self.next_faults if each in possible), "")
+        if fault:
+            self.next_faults.remove(fault)
+            self._note_fault()
         if fault in ERRORS:
             raise ERRORS[fault]()
         return fault

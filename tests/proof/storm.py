@@ -30,6 +30,7 @@ from rangecache.origin.limit import Limited
 from rangecache.origin.memory import MemoryStore
 from rangecache.origin.retry import Retrying
 from rangecache.ranges import parse_range, resolve
+from rangecache.read.selection import Selection
 from rangecache.testing.objects import stamped
 from rangecache.testing.simloop import SimulatedClock, SimulatedLoop, simulate
 from tests.proof.moody import LIES, Moody
@@ -54,6 +55,7 @@ class Tally:
     answers: int = 0
     gets: int = 0
     changes: int = 0
+    purges: int = 0
     left: int = 0
     seconds: float = 0.0
     errors: Counter[str] = field(default_factory=Counter)
@@ -82,6 +84,8 @@ class History:
     def __init__(self, ref: ObjectRef) -> None:
         self.ref = ref
         self.since: list[tuple[float, int | None]] = []
+        self.purged_at = float("-inf")
+        """Nothing heard before may be believed by who comes later."""
 
     def between(self, start: float, end: float) -> set[int | None]:
         """All that were current at some moment of that time."""
@@ -177,7 +181,13 @@ class Storm:
     async def _change(self) -> None:
         for _ in range(self.chance.randrange(1, 12) if self.changing else 0):
             await asyncio.sleep(self.chance.uniform(0, 2))
-            self._write(self.chance.choice(self.histories))
+            history = self.chance.choice(self.histories)
+            if self.chance.random() < 0.2:
+                began = self.loop.time()
+                await self.cache.purger.purge(Selection.an_object(str(history.ref)))
+                history.purged_at = began
+                self.tally.purges += 1
+            self._write(history)
             self.tally.changes += 1
 
     # --- readers --------------------------------------------------------------------------------------------------
@@ -241,7 +251,8 @@ class Storm:
         version = int(reply.meta.e_tag.opaque)
         data = content(history.ref, version)
         patience_s = 0.0 if believed_from is None else self.ttl + self.stale_s + self.hearsay_s
-        assert version in history.between(started - patience_s, opened), "not current then"
+        since = max(started - patience_s, min(history.purged_at, started))
+        assert version in history.between(since, opened), "not current then"
         assert body == b"".join(data[each.start : each.end] for each in reply.ranges), "not the bytes of its version"
         if reply.status == 206 and header is not None:
             specs = parse_range(header, 9) or ()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.proof.model import Ask, Rules, is_weak, size_of
+from tests.proof.model import BLOCK, Ask, Rules, is_weak, size_of
 from tests.proof.world import World
 
 if TYPE_CHECKING:
@@ -33,3 +33,16 @@ def test_a_condition_comes_before_a_range_beyond_the_end_also_where_nothing_is_k
     world.write("a", rolls_back_to=WEAK)
     for _ in range(3):
         world.read("a", Ask(range=f"bytes={size_of(WEAK)}-", condition=condition, version=version))
+
+
+def test_an_origin_that_forgets_a_pin_is_found_out() -> None:
+    """The answer is of the version that came after the one which is being read. None of its bytes may be combined."""
+    first, second = (version for version in (1, 4) if size_of(version) >= 4 * BLOCK)
+    believing = World(Rules(ttl_s=60.0), latency_s=0.0, seed=0)
+    believing.write("a", rolls_back_to=first)
+    believing.read("a", Ask(range="bytes=0-9"))
+    believing.write("a", rolls_back_to=second)
+    believing.moody.next_faults.append("other version")
+    believing.read("a", Ask(range=f"bytes={3 * BLOCK}-{3 * BLOCK + 9}"))
+    assert not believing.moody.next_faults
+    believing.close()

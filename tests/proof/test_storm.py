@@ -34,13 +34,14 @@ def run_seeds(seeds: range, proof: Proof) -> None:
     errors: Counter[str] = Counter()
     for seed in chosen:
         tally = weather(seed)
-        for name in ("calm", "answers", "gets", "changes", "left"):
+        for name in ("calm", "answers", "gets", "changes", "purges", "left"):
             totals[name] += getattr(tally, name)
         errors += tally.errors
     proof.row(
         "whatever the order of events: one version an answer, no wake-up lost, one GET a block, nothing left over",
         f"{len(chosen)} seeds of the shuffled loop ({totals['calm']} calm), {totals['answers']} answers right,"
-        f" {totals['gets']} origin requests, {totals['changes']} writes, {totals['left']} readers cancelled,"
+        f" {totals['gets']} origin requests, {totals['changes']} writes, {totals['purges']} purges,"
+        f" {totals['left']} readers cancelled,"
         f" {errors.total()} injected or told errors, 0 wrong",
     )
     if len(chosen) > 1:

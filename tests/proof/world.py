@@ -236,11 +236,16 @@ class World:
                 raise result
         await asyncio.sleep(max(changes, default=0.0))
 
-    def purge(self, name: str) -> None:
-        """Forget an object everywhere."""
+    def purge(self, name: str, *, look: bool = False) -> None:
+        """Forget an object everywhere. `look`: then let everything land, and see that nothing of it came back."""
         began = self.now
         self.run(self._purge(name))
         self.model.histories[name].forgotten_at = began
+        if look:
+            self.run(self._settle())
+            held = self.run(self.cache.tiers.held([ref_of(name)]))
+            assert not any(each.blocks for each in held.values()), held
+            assert self.cache.catalog.peek(ref_of(name)) is None
 
     async def _purge(self, name: str) -> None:
         async with asyncio.timeout(PATIENCE_S):
