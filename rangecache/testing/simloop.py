@@ -14,6 +14,7 @@ iteration order of sets of objects (`trace` shows it if it does).
 from __future__ import annotations
 
 import asyncio
+import gc
 import heapq
 import random
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -167,6 +168,8 @@ def simulate(scenario: Callable[[SimulatedLoop], Coroutine[Any, Any, T]], seed: 
     or errors that nobody handled.
     """
     loop = SimulatedLoop(seed)
+    collects = gc.isenabled()
+    gc.disable()  # when it collects is no part of the seed, and a generator that is collected makes the loop a task
     try:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             result = runner.run(scenario(loop))
@@ -176,6 +179,9 @@ def simulate(scenario: Callable[[SimulatedLoop], Coroutine[Any, Any, T]], seed: 
     except BaseException as error:
         error.add_note(f"seed {seed}, after {loop.turns} turns, at {loop.time() - START_S:.3f} s")
         raise
+    finally:
+        if collects:
+            gc.enable()
     if loop.errors:
         raise AssertionError(f"seed {seed}: {loop.errors}")
     return result, loop

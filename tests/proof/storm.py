@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from rangecache.aio.budget import RetryBudget
+from rangecache.blocks.admission import LRU
 from rangecache.blocks.memory import MemoryTier
 from rangecache.errors import (
     BodyCut,
@@ -67,7 +68,7 @@ class SlowTier(MemoryTier):
     name = "disk"  # type: ignore[misc]
 
     def __init__(self, limit_bytes: int, loop: SimulatedLoop) -> None:
-        super().__init__(limit_bytes)
+        super().__init__(limit_bytes, LRU())
         self._loop = loop
 
     def peek(self, key: BlockKey) -> memoryview | None:
@@ -114,7 +115,8 @@ class Storm:
         self.negative_ttl_s = chance.choice([0.0, 1.0])
         self.clock = SimulatedClock(loop)
         memory_bytes = 1 << 26 if calm else chance.choice([0, 3 * BLOCK, 20 * BLOCK, 1 << 26])
-        self.tiers = [MemoryTier(memory_bytes)]
+        # The scan resistant policy asks for hashes of names, which differ from process to process.
+        self.tiers = [MemoryTier(memory_bytes, LRU())]
         if chance.random() < 0.5:
             self.tiers.append(SlowTier(chance.choice([6 * BLOCK, 1 << 26]), loop))
         self.permits = chance.choice([1, 2, 64])
