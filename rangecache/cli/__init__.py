@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "stat": "rangecache.cli.stat:stat",
     "purge": "rangecache.cli.purge:purge",
     "record": "rangecache.cli.record:record",
+    "simulate": "rangecache.cli.simulate:simulate",
 }
 """Command → where it is defined, in the order of the help."""
 
