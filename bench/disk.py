@@ -6,8 +6,8 @@ disk, the blocks that were dropped, and the CPU time of the whole process a giga
 share the machine, and the rate does not.
 
 *Starting.* A directory with empty files under the names of so many blocks: the index does not look into them. It is
-opened without an index, closed, and opened again; the longest hold of the event loop is that of a task that asks for a
-turn each millisecond, a quiet machine provided.
+opened without an index, closed, and opened again. The longest hold of the event loop is the CPU time that its thread
+takes before a task that asks for a turn each millisecond has it.
 """
 
 from __future__ import annotations
@@ -118,9 +118,9 @@ class Holds:
     async def watch(self) -> None:
         """For ever."""
         while True:
-            before_s = time.perf_counter()
+            before_s = time.thread_time()
             await asyncio.sleep(0.001)
-            self._longest_s = max(self._longest_s, time.perf_counter() - before_s - 0.001)
+            self._longest_s = max(self._longest_s, time.thread_time() - before_s)
 
     def longest_ms(self) -> float:
         """And begin anew."""
@@ -143,7 +143,7 @@ async def start(place: Path, before_bytes: int) -> dict[str, float]:
     await note("serving", began_s)
     while not tier.is_known:  # noqa: ASYNC110
         await asyncio.sleep(0.002)
-    await note("writing", began_s)
+    await note("indexed", began_s)
     await tier.flush()
     await note("looked_through", began_s)
     began_s = time.perf_counter()
@@ -166,8 +166,8 @@ async def starting(folder: Path, count: int) -> dict[str, Any]:
         each = found[name]
         held_ms = max(value for key, value in each.items() if key.endswith("held_ms"))
         print(
-            f"{count:,} blocks, {name:16}: serves after {each['serving_s']:.2f} s, writes after "
-            f"{each['writing_s']:.2f} s, looked through after {each['looked_through_s']:.1f} s, snapshot in "
+            f"{count:,} blocks, {name:16}: serves after {each['serving_s']:.2f} s, all indexed after "
+            f"{each['indexed_s']:.2f} s, looked through after {each['looked_through_s']:.1f} s, snapshot in "
             f"{each['snapshot_s']:.1f} s; loop held at most {held_ms:.1f} ms; "
             f"{each['resident_bytes_per_block']:.0f} B of memory a block"
         )

@@ -283,7 +283,7 @@ class DiskTier:
 
     @property
     def is_known(self) -> bool:
-        """Whether the index is loaded, so that blocks are written; until then they are queued, and read by path."""
+        """Whether the index is loaded; until then blocks are read by their paths."""
         return self._index.known
 
     def stats(self) -> TierStats:

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 UPKEEP_INTERVAL_S: Final = 10
 """How often the lock is asked for, the directory looked at and the free space measured."""
 LOAD_WAIT_S: Final = 0.3
-"""How long opening waits for the snapshot; after that blocks are read by path until it is loaded."""
+"""How long opening waits for what the index remembers; then blocks are read by path until all of it is taken up."""
 SNAPSHOT_INTERVAL_S: Final = 60
 """How often the index is written down, and how often memory is asked for its favourites."""
 
@@ -94,6 +94,7 @@ class DiskFolder:
             self._indexing.cancel()
         self._writer.pause()
         self._index.reset()
+        self._bounds.expected_blocks = self._bounds.expected_bytes = 0
         self._loaded = asyncio.get_running_loop().create_future()
         self._indexing = self._background.spawn(self._build_index(self._loaded), "index of the disk cache")
 
@@ -103,21 +104,26 @@ class DiskFolder:
             self._index.hurry()
             await asyncio.wait([self._indexing])
 
-    async def _build_index(self, done: asyncio.Future[None]) -> None:
+    async def _build_index(self, begun: asyncio.Future[None]) -> None:
         try:
-            try:
-                loaded = await self._index.load()
-            finally:
-                done.set_result(None)
-            if not loaded:
+            remembered = await self._index.read()
+            if remembered is not None:
+                self._index.expect(remembered, self._bounds)
+                await self._make_room()
+                self._writer.open()
+                await self._index.restore(remembered, self._bounds)
+        finally:
+            begun.set_result(None)
+        try:
+            if remembered is None:
                 await self._index.list_all()
+            await self._make_room()
+            self._writer.open()
         except OSError as error:
             self._health.off(f"its files cannot be listed ({error.strerror}); check the disk and the permissions")
             return
-        await self._make_room()
-        self._writer.open()
         try:
-            if loaded:
+            if remembered is not None:
                 await self._index.scan()
                 await self._make_room()
         except OSError as error:

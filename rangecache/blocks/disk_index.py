@@ -21,7 +21,7 @@ import os
 import re
 import shutil
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rangecache.blocks.admission import Standing
 from rangecache.blocks.base import steps
@@ -32,6 +32,7 @@ from rangecache.blocks.disk_snapshot import INDEX_VERSION, SnapshotError, Snapsh
 if TYPE_CHECKING:
     from rangecache.aio.clock import Clock
     from rangecache.blocks.admission import Admission
+    from rangecache.blocks.disk_bounds import Bounds
     from rangecache.blocks.disk_files import BlockFiles
     from rangecache.blocks.disk_snapshot import Snapshot
     from rangecache.blocks.threads import Threads
@@ -48,6 +49,14 @@ PAUSE_S: Final = 0.2
 WRITE_BYTES: Final = 256 * 1024
 """A snapshot goes to its thread in pieces of this size, so that it never exists in memory as a whole."""
 _FOLDER: Final = re.compile(r"index-\d+", re.ASCII)
+
+
+class Remembered(NamedTuple):
+    """The index as the last program left it."""
+
+    snapshot: Snapshot
+    changed: dict[bytes, int]
+    """What has come and gone since, with its size or 0, in order."""
 
 
 class DiskIndex:
@@ -74,7 +83,7 @@ class DiskIndex:
         self._gone: set[bytes] = set()
         self.journal = Journal(self._folder)
         self.known = False
-        """Whether every block that may be on disk is in the policy; until then reads go by path."""
+        """Whether every block that may be on disk is in the policy; until then reads go by path too."""
         self.complete = False
         """Whether the directory has been looked through: there are no other blocks, whatever had happened to it."""
         self.changed = True
@@ -107,41 +116,57 @@ class DiskIndex:
 
     # --- at start -----------------------------------------------------------------------------------------------
 
-    async def load(self) -> bool:
-        """Take up the snapshot and the journal; False if there is none that can be read. Raises `OSError`."""
+    async def read(self) -> Remembered | None:
+        """What snapshot and journal say; None if there is no snapshot that can be read."""
         try:
-            snapshot, journal = await self._threads.run(self._read)
+            return await self._threads.run(self._read)
         except FileNotFoundError:
-            return False
+            return None
         except SnapshotError as error:
             logger.warning("%s is put aside: %s; the directory is listed instead", self._snapshot, error)
-            return False
         except OSError as error:
             logger.warning("%s cannot be read (%s); the directory is listed instead", self._snapshot, error.strerror)
-            return False
-        for step in steps(RECORD.iter_unpack(snapshot.records), STEP):
-            for name, size_bytes, rank in step:
-                if name not in self._gone:
-                    self._policy.restore(Standing(name, size_bytes, rank))
-            await asyncio.sleep(0)
-        for frame in journal:
-            for name, size_bytes, _ in RECORD.iter_unpack(frame):
-                if size_bytes and name not in self._gone:
-                    self._policy.admit(name, size_bytes)
-                else:
-                    self._policy.remove(name)
-            await asyncio.sleep(0)
-        self._is_known()
-        return True
+        return None
 
-    def _read(self) -> tuple[Snapshot, list[bytes]]:
+    def _read(self) -> Remembered:
         try:
             snapshot = read_snapshot(self._snapshot)
         except SnapshotError:
             with suppress(OSError):  # a folder could not be replaced by the next snapshot
                 os.rename(self._snapshot, f"{self._snapshot}.damaged")
             raise
-        return snapshot, self.journal.read_from(snapshot.journal)
+        changed: dict[bytes, int] = {}
+        for frame in self.journal.read_from(snapshot.journal):
+            for name, size_bytes, _ in RECORD.iter_unpack(frame):
+                changed.pop(name, None)
+                changed[name] = size_bytes
+        return Remembered(snapshot, changed)
+
+    def expect(self, remembered: Remembered, bounds: Bounds) -> None:
+        """Count what is remembered before it is taken up, so that blocks can be written meanwhile."""
+        snapshot, changed = remembered
+        bounds.expected_blocks = snapshot.blocks + len(changed)
+        bounds.expected_bytes = snapshot.bytes + sum(changed.values())
+
+    async def restore(self, remembered: Remembered, bounds: Bounds) -> None:
+        """Take up what is remembered, the first to go first: so that if a block has to go meanwhile, it is the right
+        one."""
+        snapshot, changed = remembered
+        for step in steps(RECORD.iter_unpack(snapshot.records), STEP):
+            for name, size_bytes, rank in step:
+                bounds.expected_bytes -= size_bytes
+                if name not in self._gone and name not in changed:
+                    self._policy.restore(Standing(name, size_bytes, rank))
+            bounds.expected_blocks -= len(step)
+            await asyncio.sleep(0)
+        for later in steps(changed.items(), STEP):
+            for name, size_bytes in later:
+                bounds.expected_bytes -= size_bytes
+                if size_bytes and name not in self._gone and name not in self._policy:
+                    self._policy.admit(name, size_bytes)
+            bounds.expected_blocks -= len(later)
+            await asyncio.sleep(0)
+        self._is_known()
 
     async def list_all(self) -> None:
         """Learn what lies in the directory, oldest first. Raises `OSError`."""
@@ -234,16 +259,17 @@ class DiskIndex:
         writer = SnapshotWriter(self._snapshot, number)
         try:
             await self._threads.run(writer.begin)
-            records = bytearray()
+            records, size_bytes = bytearray(), 0
             for step in steps(self._policy.standing(), STEP):
                 since_s = self._clock.monotonic()
                 for each in step:
                     records += RECORD.pack(*each)
+                    size_bytes += each.size_bytes
                 await self._pause(since_s)
                 if len(records) >= WRITE_BYTES:
-                    await self._threads.run(writer.add, bytes(records))
-                    records.clear()
-            await self._threads.run(writer.add, bytes(records))
+                    await self._threads.run(writer.add, bytes(records), size_bytes)
+                    records, size_bytes = bytearray(), 0
+            await self._threads.run(writer.add, bytes(records), size_bytes)
             await self._threads.run(writer.finish)
         except BaseException:
             self.changed = True

@@ -2,7 +2,7 @@
 
     magic 8 · version 2 · number of the first journal after it 8          little-endian
     records as in the journal, the first to go first
-    count 8 · blake3 of everything before, 32
+    count 8 · sum of the sizes 8 · blake3 of everything before, 32
 
 A hint and nothing more: a block that it names is served only if its own file proves it. One that is cut, damaged or of
 another format is worth nothing, and the directory is listed instead. Blocking file work, without state.
@@ -26,8 +26,9 @@ INDEX_VERSION: Final = 1
 """Part of the folder's name too. It covers the journal's format."""
 _MAGIC: Final = b"rc-index"
 _HEADER: Final = struct.Struct("<8sHQ")
-_TRAILER: Final = struct.Struct("<Q32s")
-_COUNT: Final = struct.Struct("<Q")
+_SUMS: Final = struct.Struct("<QQ")
+_DIGEST_BYTES: Final = 32
+_TRAILER_BYTES: Final = _SUMS.size + _DIGEST_BYTES
 
 
 class SnapshotError(ValueError):
@@ -41,6 +42,9 @@ class Snapshot(NamedTuple):
     """Journals from this number on tell what came after."""
     records: memoryview
     """To be unpacked with `RECORD`."""
+    blocks: int
+    bytes: int
+    """The sizes of all blocks together."""
 
 
 def read_snapshot(path: str) -> Snapshot:
@@ -52,7 +56,7 @@ def read_snapshot(path: str) -> Snapshot:
             raise SnapshotError("there is no regular file") from error
         raise
     about = os.fstat(descriptor)
-    if not stat.S_ISREG(about.st_mode) or about.st_size < _HEADER.size + _TRAILER.size:
+    if not stat.S_ISREG(about.st_mode) or about.st_size < _HEADER.size + _TRAILER_BYTES:
         os.close(descriptor)
         raise SnapshotError("it is no regular file, or too short")
     with open(descriptor, "rb") as file:
@@ -60,16 +64,17 @@ def read_snapshot(path: str) -> Snapshot:
         magic, version, journal = _HEADER.unpack(header)
         if magic != _MAGIC or version != INDEX_VERSION:
             raise SnapshotError("it is of another format")
-        file.seek(-_TRAILER.size, os.SEEK_END)
-        count, digest = _TRAILER.unpack(file.read(_TRAILER.size))
-        length = count * RECORD.size
-        if about.st_size != _HEADER.size + length + _TRAILER.size:
+        file.seek(-_TRAILER_BYTES, os.SEEK_END)
+        sums, digest = file.read(_SUMS.size), file.read(_DIGEST_BYTES)
+        blocks, size_bytes = _SUMS.unpack(sums)
+        length = blocks * RECORD.size
+        if about.st_size != _HEADER.size + length + _TRAILER_BYTES:
             raise SnapshotError("it is cut")
         file.seek(_HEADER.size)
         records = file.read(length)
-    if blake3(header).update(records).update(_COUNT.pack(count)).digest() != digest:
+    if blake3(header).update(records).update(sums).digest() != digest:
         raise SnapshotError("it is damaged")
-    return Snapshot(journal, memoryview(records))
+    return Snapshot(journal, memoryview(records), blocks, size_bytes)
 
 
 class SnapshotWriter:
@@ -83,7 +88,7 @@ class SnapshotWriter:
         self._descriptor: int | None = None
         self._aborted = False
         self._digest = blake3()
-        self._count = 0
+        self._blocks = self._bytes = 0
 
     def begin(self) -> None:
         """Open a new file beside the snapshot."""
@@ -95,16 +100,17 @@ class SnapshotWriter:
                 self._descriptor = os.open(self._temporary, flags, 0o600)
                 self._write(_HEADER.pack(_MAGIC, INDEX_VERSION, self._journal))
 
-    def add(self, records: bytes) -> None:
-        """Append records."""
+    def add(self, records: bytes, size_bytes: int) -> None:
+        """Append records of blocks that have so many bytes together."""
         with self._lock:
-            self._count += len(records) // RECORD.size
+            self._blocks += len(records) // RECORD.size
+            self._bytes += size_bytes
             self._write(records)
 
     def finish(self) -> None:
         """Put the whole in the place of the snapshot before it."""
         with self._lock:
-            self._write(_COUNT.pack(self._count))
+            self._write(_SUMS.pack(self._blocks, self._bytes))
             self._write(self._digest.digest())
             if self._close():
                 os.rename(self._temporary, self._path)

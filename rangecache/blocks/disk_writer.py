@@ -189,9 +189,10 @@ class DiskWriter:
         self.evictions += len(evicted) - (len(batch) - len(admitted))
         self._index.changed = True
         try:
-            # A file that is just being read is deleted and not written over, so that its reader still gets it whole.
-            spares = [name for name in evicted if name not in self._reads][: len(admitted)]
-            written = await self._threads.run(self._write_files, evicted, spares, admitted)
+            # A file that is just being read, or can still be found by its path, is deleted and not written over: its
+            # reader is to get it whole.
+            spares = [name for name in evicted if name not in self._reads] if self._index.known else []
+            written = await self._threads.run(self._write_files, evicted, spares[: len(admitted)], admitted)
         finally:
             for block in batch:
                 self._queue.done(block)

@@ -7,7 +7,7 @@ import os
 import random
 import shutil
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from blake3 import blake3
@@ -17,7 +17,8 @@ from rangecache.blocks.admission import LRU
 from rangecache.blocks.base import Forgotten, Held
 from rangecache.blocks.disk import DiskTier
 from rangecache.blocks.disk_files import BlockFiles
-from rangecache.blocks.disk_folder import SNAPSHOT_INTERVAL_S, UPKEEP_INTERVAL_S
+from rangecache.blocks.disk_folder import LOAD_WAIT_S, SNAPSHOT_INTERVAL_S, UPKEEP_INTERVAL_S
+from rangecache.blocks.disk_index import DiskIndex
 from rangecache.blocks.disk_journal import Journal
 from rangecache.blocks.disk_snapshot import SnapshotError, SnapshotWriter, read_snapshot
 from tests.blocks.conftest import BLOCK_BYTES, FILE_BYTES, ROOMY, block_key, content, keep, path_of, upkeep
@@ -109,6 +110,38 @@ async def test_it_serves_and_writes_at_once_and_looks_for_strangers_later(
     assert [second.contains(key) for key in KEYS[:30]] == [False] * 3 + [True] * 27
     assert second.stats().bytes == 27 * FILE_BYTES
     assert await assert_right_or_missing(second) == 27
+
+
+@pytest.mark.parametrize(("limit", "written"), [(20, False), (30, True)])
+async def test_while_a_large_index_is_taken_up_blocks_are_written_as_far_as_there_is_room(
+    open_tier: OpenTier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: ManualClock, limit: int, written: bool
+) -> None:
+    """What is still to come counts from the start."""
+    first = await open_tier()
+    await keep(first, *KEYS[:20])
+    await first.aclose()
+    go_on = asyncio.Event()
+    restore = DiskIndex.restore
+
+    async def held_up(index: DiskIndex, *args: Any) -> None:
+        await go_on.wait()
+        await restore(index, *args)
+
+    monkeypatch.setattr(DiskIndex, "restore", held_up)
+    tier = DiskTier(tmp_path / "cache", limit * FILE_BYTES, 0, clock)
+    starting = asyncio.create_task(tier.start())
+    await clock.wait_for_sleepers()
+    await clock.advance(LOAD_WAIT_S)
+    await starting
+    assert (tier.stats().state, tier.is_known) == ("rw", False)
+    await keep_now(tier, KEYS[30])
+    assert path_of(tier, KEYS[30]).exists() is written
+    assert await tier.get(KEYS[0]) == content(KEYS[0])
+    go_on.set()
+    await tier.flush()
+    assert tier.stats().bytes == (20 + written) * FILE_BYTES == len(files_of(tmp_path / "cache")) * FILE_BYTES
+    assert [tier.contains(key) for key in KEYS[:20]] == [True] * 20
+    await tier.aclose()
 
 
 async def test_without_an_index_nothing_is_written_before_all_is_counted(open_tier: OpenTier, tmp_path: Path) -> None:
@@ -260,7 +293,7 @@ def test_a_snapshot_that_is_not_finished_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "snapshot"
     writer = SnapshotWriter(str(path), 3)
     writer.begin()
-    writer.add(struct.pack("<32sIB", b"n" * 32, 4096, 7))
+    writer.add(struct.pack("<32sIB", b"n" * 32, 4096, 7), 4096)
     with pytest.raises(FileNotFoundError):
         read_snapshot(str(path))
     writer.finish()
@@ -387,10 +420,10 @@ def test_the_bytes_of_a_snapshot_stay_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "snapshot"
     writer = SnapshotWriter(str(path), 3)
     writer.begin()
-    writer.add(struct.pack("<32sIB", b"n" * 32, 4096, 7))
+    writer.add(struct.pack("<32sIB", b"n" * 32, 4096, 7), 4096)
     writer.finish()
     assert path.read_bytes().hex() == (
         "72632d696e64657801000300000000000000"
         + "6e" * 32
-        + "00100000070100000000000000d6123c69c78e5629f431c224264cd9f91b946c2b135236dd31e757f6f4e1c01e"
+        + "0010000007010000000000000000100000000000009c052c73d3ec2cd23a671e2a56bfd4c43a4dfb5939ff675b9450c76be7cac9ad"
     )
