@@ -249,7 +249,7 @@ class DiskTier:
         await self._writer.flush()
 
     async def save(self) -> None:
-        """Write the index down now, if anything has changed."""
+        """Write the index down now."""
         await self._folder.save()
 
     async def aclose(self) -> None:

@@ -198,7 +198,8 @@ class DiskFolder:
     # --- at the end ---------------------------------------------------------------------------------------------
 
     async def save(self) -> None:
-        """Write a snapshot now, if anything has changed since the last one."""
+        """Write a snapshot now, whether or not anything has changed since the last one."""
+        self._index.changed = True
         self._start_saving()
         await self.saved()
 

@@ -120,16 +120,18 @@ async def test_while_a_large_index_is_taken_up_blocks_are_written_as_far_as_ther
     first = await open_tier()
     await keep(first, *KEYS[:20])
     await first.aclose()
-    go_on = asyncio.Event()
+    begun, go_on = asyncio.Event(), asyncio.Event()
     restore = DiskIndex.restore
 
     async def held_up(index: DiskIndex, *args: Any) -> None:
+        begun.set()
         await go_on.wait()
         await restore(index, *args)
 
     monkeypatch.setattr(DiskIndex, "restore", held_up)
     tier = DiskTier(tmp_path / "cache", limit * FILE_BYTES, 0, clock)
     starting = asyncio.create_task(tier.start())
+    await begun.wait()
     await clock.wait_for_sleepers()
     await clock.advance(LOAD_WAIT_S)
     await starting
