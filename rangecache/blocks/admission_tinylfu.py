@@ -44,16 +44,23 @@ _SHIFT: Final = 4
 _COUNT: Final = (1 << _SHIFT) - 1
 _HALVED: Final = bytes((each & ~_COUNT) | (each & _COUNT) >> 1 for each in range(256))
 
-WINDOW_SHARE: Final = 0.25
+WINDOW_SHARE: Final = 0.1
 """Of the bytes, at the beginning: it takes longer to find that a small window is wrong than that a large one is."""
 WINDOW_SHARE_MIN: Final = 0.01
 WINDOW_SHARE_MAX: Final = 0.99
 PROTECTED_SHARE: Final = 0.8
 """Of the main part."""
 STEP: Final = 4
-"""How many times its own size the window grows or shrinks by for a ghost that came back."""
-GHOSTS: Final = 0.35
-"""Ghosts of either kind for each name that is held; up to twice as many, since their number is a power of two."""
+"""How many times its own size the window grows or shrinks by for a ghost that came back …"""
+STEP_SHARE_MAX: Final = 0.03
+"""… but by no more than this share, so that it does not stagger in a tier of few blocks …"""
+WEIGHED_SHARE_MAX: Final = 0.3
+"""… or than this one, where that kind of ghosts is the rarer one and counts for more."""
+GHOSTS: Final = 0.4
+"""Ghosts of either kind for each name that is held. With half as many a window that is wider than the tier is not seen;
+with twice as many a full scan is taken for one."""
+COMPARED_MIN: Final = 256
+"""How rare the two kinds are is told from so many of the latest ghosts, or from as many as there are names."""
 EPOCHS: Final = 64
 """In the time that the cache takes in as much as it holds."""
 AGEING: Final = 10
@@ -129,14 +136,15 @@ class WTinyLFU(Generic[K]):
 
     def _recall(self, fingerprint: int, size_bytes: int) -> int:
         """How often a newcomer was used when it was held last, if that is remembered; the window learns from it."""
-        ghosts, others, step = self._turned_down, self._evicted, STEP * size_bytes
+        ghosts, others, direction = self._turned_down, self._evicted, 1
         uses = ghosts.take(fingerprint)
         if not uses:
-            ghosts, others, step = others, ghosts, -step
+            ghosts, others, direction = others, ghosts, -1
             uses = ghosts.take(fingerprint)
         if uses:
-            step_share = step * max(1.0, others.added / ghosts.added) / max(self.held_bytes, size_bytes)
-            self._set_window_share(self._window_share + step_share)
+            step_share = min(STEP_SHARE_MAX, STEP * size_bytes / max(self.held_bytes, size_bytes))
+            weighed_share = min(WEIGHED_SHARE_MAX, step_share * max(1.0, others.added / ghosts.added))
+            self._set_window_share(self._window_share + direction * weighed_share)
         return uses
 
     def _set_window_share(self, share: float) -> None:
@@ -247,9 +255,9 @@ class WTinyLFU(Generic[K]):
         names = len(self._index)
         uses = self._states[slot] & _COUNT
         key = self._drop(slot)
-        ghosts.make_room(int(GHOSTS * names))
+        ghosts.fit(int(GHOSTS * names))
         ghosts.add(self._index.fingerprint(key), uses)
-        if self._turned_down.added + self._evicted.added > names:
+        if self._turned_down.added + self._evicted.added > max(names, COMPARED_MIN):
             self._turned_down.added /= 2
             self._evicted.added /= 2
         return key

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from rangecache.blocks.admission_ghosts import Ghosts
+from rangecache.blocks.admission_ghosts import PLACES_MIN, Ghosts
 
 
 def test_a_name_is_remembered_with_its_count_until_it_is_taken() -> None:
@@ -14,23 +14,32 @@ def test_a_name_is_remembered_with_its_count_until_it_is_taken() -> None:
 def test_a_newer_name_takes_the_place_of_an_older_one() -> None:
     ghosts = Ghosts()
     ghosts.add(5, 1)
-    ghosts.add(5 + 1024, 2)
-    assert (ghosts.take(5), ghosts.take(5 + 1024)) == (0, 2)
+    ghosts.add(5 + PLACES_MIN, 2)
+    assert (ghosts.take(5), ghosts.take(5 + PLACES_MIN)) == (0, 2)
 
 
-def test_growing_forgets_nobody_and_gives_everybody_a_place_of_his_own() -> None:
+def test_a_table_that_is_large_enough_stays_as_it_is() -> None:
     ghosts = Ghosts()
-    for each in range(16):
-        ghosts.add(each << 20 | each, 1 + each % 15)
-    ghosts.make_room(1000)
-    ghosts.add(5 + 512, 9)
-    assert [ghosts.take(each << 20 | each) for each in range(16)] == [1 + each % 15 for each in range(16)]
-    assert ghosts.take(5 + 512) == 9
+    ghosts.fit(1000)
+    for each in range(1000):
+        ghosts.add(1000 + each, 1 + each % 15)
+    ghosts.fit(1300)
+    ghosts.fit(10)
+    assert [ghosts.take(1000 + each) for each in range(1000)] == [1 + each % 15 for each in range(1000)]
 
 
-def test_what_was_left_behind_in_the_other_half_is_never_taken_for_another() -> None:
+def test_a_table_that_is_much_too_small_is_replaced_by_one_with_room_for_all() -> None:
     ghosts = Ghosts()
-    ghosts.add(3, 7)
-    ghosts.make_room(64)
-    assert [ghosts.take(3 + 16 * half) for half in (1, 2, 3)] == [0, 0, 0]
-    assert ghosts.take(3) == 7
+    ghosts.fit(1000)
+    ghosts.add(7, 1)
+    ghosts.fit(2000)
+    for each in range(2000):
+        ghosts.add(each + 2000, 2)
+    assert sum(ghosts.take(each + 2000) for each in range(2000)) == 4000
+
+
+def test_ageing_changes_the_counts_and_nothing_else() -> None:
+    ghosts = Ghosts()
+    ghosts.add(7, 9)
+    ghosts.age(bytes(each // 2 for each in range(256)))
+    assert (ghosts.added, ghosts.take(7)) == (2, 4)
