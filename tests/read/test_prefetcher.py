@@ -16,7 +16,9 @@ from rangecache.testing.objects import stamped
 from tests.read.conftest import BLOCK, REF, Cache
 
 if TYPE_CHECKING:
+    from rangecache.model import ObjectRef
     from rangecache.origin.memory import MemoryRequest
+    from rangecache.ranges import RangeSpec
 
 SIZE = 64 * BLOCK - 333
 LIMIT = 12 * BLOCK
@@ -80,3 +82,31 @@ async def _act(steps: list[tuple[str, int, int]], failing: set[int], memory_byte
     assert booked <= asked
     await cache.background.aclose()
     assert len(cache.fetcher) == 0
+
+
+async def test_whoever_comes_to_wait_for_what_is_fetched_ahead_makes_it_urgent_and_asks_for_nothing(
+    cache: Cache,
+) -> None:
+    cache.origin.put(REF, data := stamped("k", 1, SIZE))
+    await cache.read("bytes=0-0")
+    known = cache.catalog.peek(REF)
+    assert known is not None
+    promoted: list[tuple[ObjectRef, RangeSpec | None]] = []
+    cache.fetcher.promote = lambda ref, wanted: promoted.append((ref, wanted))
+    go = asyncio.Event()
+
+    async def hold(request: MemoryRequest) -> None:
+        await go.wait()
+
+    cache.origin.before_answer = hold
+    cache.fetcher.fetch_ahead(known, [5])
+    await asyncio.sleep(0)
+    reading = asyncio.create_task(cache.read(f"bytes={5 * BLOCK}-{5 * BLOCK + 9}"))
+    while not promoted:
+        await asyncio.sleep(0)
+    go.set()
+    assert await reading == data[5 * BLOCK : 5 * BLOCK + 10]
+    block = ByteRange(5 * BLOCK, 6 * BLOCK)
+    assert promoted == [(REF, block)]
+    assert [request.range for request in cache.origin.requests].count(block) == 1
+    assert cache.origin.request_count == 2
