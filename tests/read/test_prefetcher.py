@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rangecache.blocks.memory import MemoryTier
-from rangecache.errors import RangecacheError, Unavailable
+from rangecache.errors import BodyCut, RangecacheError, Unavailable
+from rangecache.model import ObjectRef
 from rangecache.ranges import ByteRange, block_range
 from rangecache.read.prefetcher import IDLE_S
 from rangecache.testing.objects import stamped
 from tests.read.conftest import BLOCK, REF, Cache
 
 if TYPE_CHECKING:
-    from rangecache.model import ObjectRef
     from rangecache.origin.memory import MemoryRequest
     from rangecache.ranges import RangeSpec
 
@@ -39,6 +41,10 @@ def test_every_byte_is_right_and_every_block_is_booked_once(
     steps: list[tuple[str, int, int]], failing: set[int], memory_bytes: int
 ) -> None:
     asyncio.run(_act(steps, failing, memory_bytes))
+
+
+async def test_a_block_that_is_fetched_ahead_again_after_it_was_evicted_is_booked_once_each_time() -> None:
+    await _act([("sweep", 3943, BLOCK), ("wait", 0, 0), ("sweep", 150, BLOCK)], set(), 3 * BLOCK)
 
 
 async def _act(steps: list[tuple[str, int, int]], failing: set[int], memory_bytes: int) -> None:
@@ -110,3 +116,46 @@ async def test_whoever_comes_to_wait_for_what_is_fetched_ahead_makes_it_urgent_a
     assert promoted == [(REF, block)]
     assert [request.range for request in cache.origin.requests].count(block) == 1
     assert cache.origin.request_count == 2
+
+
+async def test_a_reader_goes_on_by_himself_where_what_was_fetched_ahead_breaks_off_before_his_eyes(
+    cache: Cache,
+) -> None:
+    cache.origin.put(REF, data := stamped("k", 1, SIZE))
+    await cache.read("bytes=0-0")
+    known = cache.catalog.peek(REF)
+    assert known is not None
+    go = asyncio.Event()
+
+    async def break_off(request: MemoryRequest, offset: int) -> None:
+        if request.purpose == "prefetch" and offset >= 6 * BLOCK + 1024:
+            await go.wait()
+            raise BodyCut("in the middle of block 6")
+
+    cache.origin.before_chunk = break_off
+    cache.fetcher.fetch_ahead(known, [5, 6])
+    reply = await cache.open(f"bytes={5 * BLOCK}-{7 * BLOCK - 1}")
+    assert isinstance(reply.body, AsyncGenerator)
+    received = b""
+    async for piece in reply.body:
+        received += piece
+        if len(received) >= BLOCK + 1024:
+            go.set()  # he has all that came, and waits for more
+    assert received == data[5 * BLOCK : 7 * BLOCK]
+
+
+@pytest.mark.parametrize(("room", "ahead"), [(BLOCK - 1, 0), (BLOCK, 1)])
+async def test_what_is_expected_of_an_opening_keeps_to_the_room_there_is(
+    make_cache: type[Cache], room: int, ahead: int
+) -> None:
+    cache = make_cache(max_window_bytes=16 * BLOCK)
+    cache.prefetcher._memory_bytes = room
+    for number in range(3):
+        ref = ObjectRef("mem", "b", f"{number}.nc")
+        cache.origin.put(ref, stamped(ref.key, 1, SIZE))
+        await cache.read("bytes=0-99", ref)
+        if number < 2:
+            await cache.read("bytes=-99", ref)
+        while len(cache.background):
+            await asyncio.sleep(0)
+    assert sum(request.purpose == "prefetch" for request in cache.origin.requests) == ahead
