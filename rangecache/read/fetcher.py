@@ -24,6 +24,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from rangecache.errors import (
@@ -149,15 +150,17 @@ class Fetcher:
             found[self._start(known, blocks, purpose)] = None
         return sorted(found, key=lambda run: run.start)
 
-    def fetch_ahead(self, known: Known, indices: Iterable[int]) -> list[Run]:
-        """Start the runs that bring those of the blocks, ascending, which are not here and not on their way. No reader
-        waits for them."""
-        missing = [
+    def fetch_ahead(self, known: Known, indices: Iterable[int], most: int | None = None) -> list[Run]:
+        """Start the runs that bring those of the blocks, ascending, which are not here and not on their way, but not
+        more than `most` of them. No reader waits for them."""
+        missing = (
             index
             for index in indices
             if (key := known.block_key(index)) not in self._flying and not self._tiers.contains(key)
+        )
+        return [
+            self._start(known, blocks, "prefetch") for blocks in runs(islice(missing, most), self.run_blocks(known))
         ]
-        return [self._start(known, blocks, "prefetch") for blocks in runs(missing, self.run_blocks(known))]
 
     def _start(self, known: Known, blocks: range, purpose: Purpose) -> Run:
         run = Run(known, blocks, purpose)

@@ -192,7 +192,7 @@ class Prefetcher:
         known = track.known
         room = (self._memory_bytes - self.unused_bytes) // known.block_bytes
         if expected and self._allowed(known):
-            self._fetch(track, track.opening, expected[: max(0, room)])
+            self._fetch(track, track.opening, expected, max(0, room))
 
     def _allowed(self, known: Known) -> bool:
         return self._max_window_bytes > 0 and self._strain.eased(known.meta.ref.provider)
@@ -212,10 +212,10 @@ class Prefetcher:
         self._waste(track, stream.pending)
         track.streams.end(stream)
 
-    def _fetch(self, track: Track, ledger: Ledger, blocks: Iterable[int]) -> None:
-        """Fetch what of the blocks nobody has or fetches, and enter it in the books."""
+    def _fetch(self, track: Track, ledger: Ledger, blocks: Iterable[int], most: int | None = None) -> None:
+        """Fetch what of the blocks nobody has or fetches, at most so many, and enter it in the books."""
         known = track.known
-        for run in self._fetcher.fetch_ahead(known, blocks):
+        for run in self._fetcher.fetch_ahead(known, blocks, most):
             for index in run.blocks:
                 if index in track.unused:  # the first time it was evicted before anybody came
                     self._settle(track, index, used=False)
