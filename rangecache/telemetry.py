@@ -180,7 +180,7 @@ class Metrics:
             "Stored blocks that were not what their name says; they were fetched again.",
             ("tier",),
         )
-        self.disk_writes_dropped = Gauge("disk_writes_dropped_total", "Blocks not written as the disk queue was full.")
+        self.disk_writes_dropped = Gauge("disk_writes_dropped_total", "Blocks not written: queue full, disk ro or off.")
         self.disk_state = Gauge("disk_state", "1 for the state that the disk tier is in: rw, ro or off.", ("state",))
         self.coalesced = Counter("coalesced_total", "Times that a reader joined a fetch that was already under way.")
         self.prefetch_blocks = Counter(

@@ -127,7 +127,8 @@ class DiskTier(Section):
     size: Annotated[Bytes, sized(0, 1 << 60)] = 10 * GIB
     """Bytes of blocks that are kept; at least one block."""
     min_free: Annotated[Literal["auto"] | Bytes, BeforeValidator(_read_min_free)] = "auto"
-    """Space of the file system that is left to others. `auto`: the larger of 1 GiB and 5 %."""
+    """Space of the file system that is left to others, besides a tenth of its inodes. `auto`: the larger of 1 GiB and
+    5 %."""
 
 
 class Cache(Section):
