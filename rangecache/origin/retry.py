@@ -10,7 +10,7 @@ import random as random_module
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from rangecache.errors import BudgetExhausted, StaleConnection, TransientError
+from rangecache.errors import BudgetExhausted, GenerationGone, StaleConnection, TransientError
 from rangecache.origin.base import GetResult, NotModified
 from rangecache.ranges import ByteRange
 
@@ -250,6 +250,8 @@ class _Resumed:
         result = await self._opening.open(self._meta.ref, range=rest, if_match=self._meta)
         if isinstance(result, NotModified) or result.range.end < self._end:
             raise error
+        if result.meta.generation != self._meta.generation:
+            raise GenerationGone("the object has changed at the origin", result.meta)
         self._skip = self._next - result.range.start
         if self._skip > SKIP_BYTES_MAX:
             raise error

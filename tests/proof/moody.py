@@ -38,7 +38,7 @@ ERRORS: Final = {
 CUTS: Final = ("cut at once", "cut later")
 LIES: Final = ("other version", "whole object", "304", "no validator")
 FAULTS: Final = (*ERRORS, *CUTS, *LIES)
-CUT_AFTER: Final = 3  # chunks
+CUT_AFTER: Final = 1  # chunk
 
 
 class Moody:

@@ -34,7 +34,7 @@ from rangecache.ranges import parse_range, resolve
 from rangecache.read.selection import Selection
 from rangecache.testing.objects import stamped
 from rangecache.testing.simloop import SimulatedClock, SimulatedLoop, simulate
-from tests.proof.moody import LIES, Moody
+from tests.proof.moody import CUTS, LIES, Moody
 from tests.read.conftest import BLOCK, Cache, drain
 
 if TYPE_CHECKING:
@@ -109,7 +109,9 @@ class Storm:
         self.impatient = not calm and chance.random() < 0.7
         self.fails_until = loop.time() + chance.uniform(0, 20)
         self.latency_s = chance.choice([0.0, 0.02, 0.5])
-        self.hearsay_s = self.latency_s / 10  # between the moment in which an answer is decided and that of its coming
+        self.hearsay_s = self.latency_s * chance.choice(
+            [0.1, 1.0]
+        )  # between the moment in which an answer is decided and that of its coming
         self.ttl = 3600.0 if calm else chance.choice([0.0, 0.5, 5.0, 3600.0])
         self.stale_s = chance.choice([0.0, 1.0])
         self.negative_ttl_s = chance.choice([0.0, 1.0])
@@ -155,7 +157,9 @@ class Storm:
 
     async def _before_answer(self, _: MemoryRequest) -> None:
         await asyncio.sleep(self.chance.uniform(0, self.latency_s))
-        self._perhaps_fail(0.3)
+        if self.failing and self.chance.random() < 0.2:
+            self.moody.next_faults.append(self.chance.choice(["other version"] * 6 + [*LIES, *CUTS]))
+        self._perhaps_fail(0.2)
 
     async def _before_chunk(self, _: MemoryRequest, __: int) -> None:
         await asyncio.sleep(self.chance.uniform(0, self.latency_s / 10))
@@ -163,10 +167,8 @@ class Storm:
 
     def _perhaps_fail(self, share: float) -> None:
         if self.failing and self.loop.time() < self.fails_until and self.chance.random() < share:
-            error = self.chance.choice([Unavailable, BodyCut, OriginTimeout, PermissionDenied, InvalidAnswer, None])
-            if error is not None:
-                raise error("by the seed")
-            self.moody.next_faults.append(self.chance.choice(LIES))
+            error = self.chance.choice([Unavailable, BodyCut, OriginTimeout, PermissionDenied, InvalidAnswer])
+            raise error("by the seed")
 
     def _write(self, history: History) -> None:
         """Overwrite, delete, or roll back to an earlier version."""
@@ -184,13 +186,13 @@ class Storm:
         for _ in range(self.chance.randrange(1, 12) if self.changing else 0):
             await asyncio.sleep(self.chance.uniform(0, 2))
             history = self.chance.choice(self.histories)
-            if self.chance.random() < 0.2:
+            self._write(history)
+            self.tally.changes += 1
+            if self.chance.random() < 0.3:  # as somebody does who wants what he wrote to be seen
                 began = self.loop.time()
                 await self.cache.purger.purge(Selection.an_object(str(history.ref)))
                 history.purged_at = began
                 self.tally.purges += 1
-            self._write(history)
-            self.tally.changes += 1
 
     # --- readers --------------------------------------------------------------------------------------------------
 
@@ -202,6 +204,9 @@ class Storm:
             header = self._draw_range()
             wish = None if self.tally.calm else self.chance.choice([None] * 9 + ["no-cache"])
             started = self.loop.time()
+            believed_from = max(
+                started if wish else started - self.ttl - self.stale_s - self.hearsay_s, history.purged_at
+            )
             try:
                 reply = await self.cache.open(header, history.ref, head=self.chance.random() < 0.1, cache_control=wish)
                 opened = self.loop.time()
@@ -209,7 +214,7 @@ class Storm:
             except OriginError as error:
                 self._judge_error(error, history, started)
                 continue
-            self._judge(history, header, reply, body, started if wish is None else None, started, opened)
+            self._judge(history, header, reply, body, believed_from, opened)
 
     def _draw_range(self) -> str | None:
         end = BLOCKS_MAX * BLOCK
@@ -239,22 +244,13 @@ class Storm:
         return b"".join(taken)
 
     def _judge(
-        self,
-        history: History,
-        header: str | None,
-        reply: Reply,
-        body: bytes,
-        believed_from: float | None,
-        started: float,
-        opened: float,
+        self, history: History, header: str | None, reply: Reply, body: bytes, believed_from: float, opened: float
     ) -> None:
         self.tally.answers += 1
         assert reply.meta.e_tag is not None
         version = int(reply.meta.e_tag.opaque)
         data = content(history.ref, version)
-        patience_s = 0.0 if believed_from is None else self.ttl + self.stale_s + self.hearsay_s
-        since = max(started - patience_s, min(history.purged_at, started))
-        assert version in history.between(since, opened), "not current then"
+        assert version in history.between(believed_from, opened), "not current then"
         assert body == b"".join(data[each.start : each.end] for each in reply.ranges), "not the bytes of its version"
         if reply.status == 206 and header is not None:
             specs = parse_range(header, 9) or ()

@@ -46,3 +46,16 @@ def test_an_origin_that_forgets_a_pin_is_found_out() -> None:
     believing.read("a", Ask(range=f"bytes={3 * BLOCK}-{3 * BLOCK + 9}"))
     assert not believing.moody.next_faults
     believing.close()
+
+
+def test_a_body_that_is_gone_on_with_is_gone_on_with_in_the_same_version() -> None:
+    """The body breaks off, and the answer to the rest of it is of the version that came meanwhile."""
+    believing = World(Rules(ttl_s=60.0), latency_s=0.05, seed=0)
+    believing.write("a", rolls_back_to=1)
+    believing.read("a", Ask(range="bytes=0-9"))
+    believing.moody.next_faults.extend(["cut later", "other version"])
+    reading = believing.begin("a", Ask(range=f"bytes={BLOCK}-{3 * BLOCK - 1}"), pieces=1)
+    believing.write("a", rolls_back_to=4)
+    believing.run(reading.go_on())
+    assert not believing.moody.next_faults
+    believing.close()
