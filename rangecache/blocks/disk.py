@@ -53,7 +53,7 @@ THREADS: Final = WRITERS + 4
 QUEUE_BYTES: Final = 64 * 1024 * 1024
 """Blocks that wait to be written; more are dropped. About a tenth of a second of a good disk's work."""
 FORGET_TIMEOUT_S: Final = 60
-"""How long a purge waits for a directory that is being looked through, and for the disk."""
+"""How long a purge waits for a directory that is being looked through, and for the disk to delete anything."""
 CLOSE_TIMEOUT_S: Final = 5
 """How long closing waits for the queue, then for a last snapshot, then for file work under way."""
 
@@ -200,8 +200,11 @@ class DiskTier:
     async def forget(self, refs: Collection[ObjectRef]) -> Forgotten:
         """Delete every block of these objects, what is being written included. Once begun it goes on, whoever waits."""
         forgetting = self._background.spawn(self._forget(refs), "purge of the disk cache")
-        await wait_at_most(FORGET_TIMEOUT_S, self._clock, [forgetting])
-        if not forgetting.done():
+        while not forgetting.done():
+            deleted = self._census.deleted
+            await wait_at_most(FORGET_TIMEOUT_S, self._clock, [forgetting])
+            if forgetting.done() or self._census.deleted != deleted:
+                continue
             return Forgotten(failed=f"{self.directory} has not answered for {FORGET_TIMEOUT_S} s; deleting goes on")
         forgotten: Forgotten = forgetting.result()
         return forgotten

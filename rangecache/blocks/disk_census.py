@@ -43,6 +43,8 @@ class DiskCensus:
         self._queue = queue
         self._writer = writer
         self._threads = threads
+        self.deleted = 0
+        """Files that purges have been done with since start: that it grows shows that the disk answers."""
 
     async def held(self, refs: Collection[ObjectRef]) -> dict[ObjectRef, Held]:
         """How much of each of these objects is on disk."""
@@ -74,6 +76,7 @@ class DiskCensus:
             sizes = {name: doomed[name] for name in names}
             for name, _ in left.blocks:
                 del sizes[name]
+            self.deleted += len(names)
             blocks += len(sizes)
             size_bytes += sum(sizes.values())
             stuck += len(left.blocks)

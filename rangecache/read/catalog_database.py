@@ -196,6 +196,8 @@ class CatalogDatabase:
         # Not through the library: it would also delete the file that a damaged row names, wherever that is.
         page = self._page(selection, None, limit, records=False)
         with self._connection() as database:
+            # The last commit is synced, and all before it with it: not even a power failure brings a record back.
+            database.execute(f"PRAGMA synchronous = {'NORMAL' if page.last is not None else 'FULL'}")
             database.execute("BEGIN IMMEDIATE")
             database.executemany(
                 "DELETE FROM Cache WHERE key = ? AND raw = 1", [(entry.row,) for entry in page.entries]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import os
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
+from rangecache.blocks import disk_census
 from rangecache.blocks.base import Forgotten, Held
+from rangecache.blocks.disk import FORGET_TIMEOUT_S
 from rangecache.blocks.disk_files import object_prefix
 from rangecache.errors import TierError
 from rangecache.model import BlockKey, ObjectRef
@@ -99,3 +104,24 @@ async def test_a_block_that_is_damaged_or_at_another_name_names_nobody(open_tier
     flipped.write_bytes(damaged)
     copied.write_bytes(fine.read_bytes())
     assert [ref.key for ref in await strangers(tier, set())] == ["objects/3"]
+
+
+async def test_a_slow_disk_is_waited_for_as_long_as_it_deletes(
+    open_tier: OpenTier, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """10^5 files took longer than a minute, and the purge said that the disk had not answered."""
+    monkeypatch.setattr(disk_census, "DELETE_STEP", 5)
+    tier, steps, unlink = await open_tier(), threading.Semaphore(0), os.unlink
+    await keep(tier, *KEYS)
+    monkeypatch.setattr(os, "unlink", lambda path: (steps.acquire(timeout=30), unlink(path))[1])
+    forgetting = asyncio.create_task(tier.forget(DOOMED))
+    for done in range(5, 21, 5):
+        for _ in range(200):
+            await asyncio.sleep(0)
+        await clock.advance(FORGET_TIMEOUT_S - 1)
+        assert not forgetting.done()
+        for _ in range(5):
+            steps.release()
+        while tier._census.deleted < done:
+            await asyncio.sleep(0.001)
+    assert await forgetting == Forgotten(Held(20, 20 * FILE_BYTES))
