@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from rangecache.blocks.base import Held
 from rangecache.blocks.disk import DiskTier
@@ -26,7 +30,6 @@ from tests.read.conftest import BLOCK, REF, Cache, drain
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from rangecache.origin.base import GetResult, NotModified, ObjectStore
 
@@ -564,3 +567,124 @@ async def test_without_a_disk_memory_is_all_there_is(make_cache: type[Cache]) ->
     assert report.tiers == {"memory": Held(7, SIZE + 7 * ENTRY_OVERHEAD_BYTES)}
     cache.origin.put(REF, version(2), e_tag=TAG)
     assert await cache.read() == version(2)
+
+
+# --- anything in any order --------------------------------------------------------------------------------------------
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("read"), st.integers(0, 2), st.integers(0, 6)),
+        st.tuples(st.just("begin"), st.integers(0, 2), st.integers(0, 6)),
+        st.tuples(st.just("change"), st.integers(0, 2), st.just(0)),
+        st.tuples(st.just("purge"), st.integers(0, 3), st.just(0)),
+        st.tuples(st.just("purge meanwhile"), st.integers(0, 3), st.integers(0, 30)),
+        st.tuples(st.just("restart"), st.just(0), st.just(0)),
+        st.tuples(st.just("wait"), st.just(0), st.sampled_from([1, 70])),
+    ),
+    min_size=4,
+    max_size=25,
+)
+OBJECTS = [ObjectRef("mem", "b", key) for key in ("a/1", "a/2", "b")]
+PURGED = [
+    Selection.prefix("mem/b/a/"),
+    Selection.an_object("mem/b/b"),
+    Selection.prefix(""),
+    Selection.prefix("mem/b/b"),
+]
+
+
+class Walk:
+    """Reads, changes that no validator shows, purges and restarts, against a model of one number for each object: the
+    oldest version that may still be served."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.now = [1, 1, 1]
+        self.oldest = [1, 1, 1]
+        self.cold = [True, True, True]
+        self.begun: list[asyncio.Task[bytes]] = []
+        for ref in OBJECTS:
+            world.put(1, ref)
+
+    async def step(self, what: str, which: int, how: int) -> None:
+        world = self.world
+        if what == "read":
+            await self.read(which, how)
+        elif what == "begin":
+            ref = OBJECTS[which]
+            self.begun.append(asyncio.create_task(world.cache.read(f"bytes={how * BLOCK}-", ref=ref)))
+            await asyncio.sleep(0)
+            self.cold[which] = False  # it may have begun before the purge that comes next, and end after it
+        elif what == "change":
+            self.now[which] += 1
+            world.put(self.now[which], OBJECTS[which])
+        elif what == "restart":
+            await self.end_what_was_begun()
+            await world.settle()
+            await world.restart()
+        elif what == "wait":
+            await world.clock.advance(how)
+        else:
+            purging = asyncio.create_task(world.cache.purger.purge(PURGED[which]))
+            if what == "purge meanwhile":
+                for _ in range(how):
+                    await asyncio.sleep(0)
+                others = [asyncio.create_task(world.cache.read(ref=ref)) for ref in OBJECTS]
+                self.begun += others
+                self.cold = [False] * len(OBJECTS)
+            assert (await purging).complete
+            for number, ref in enumerate(OBJECTS):
+                if PURGED[which].matches(ref):
+                    self.oldest[number] = self.now[number]
+                    self.cold[number] = what == "purge" and not self.begun
+
+    async def read(self, which: int, index: int) -> None:
+        before = self.world.origin.request_count
+        begun = [task for task in self.begun if not task.done()]
+        body = await self.world.cache.read(f"bytes={index * BLOCK}-{index * BLOCK + 99}", ref=OBJECTS[which])
+        if not begun:
+            assert min(body) >= self.oldest[which], f"version {min(body)}, purged at {self.oldest[which]}"
+            assert self.world.origin.request_count > before or not self.cold[which]
+        self.cold[which] = False
+
+    async def end_what_was_begun(self) -> None:
+        await asyncio.gather(*self.begun, return_exceptions=True)
+        self.begun.clear()
+
+
+async def walked(folder: Path, steps: list[tuple[str, int, int]]) -> None:
+    world = World(folder)
+    await world.start()
+    try:
+        walk = Walk(world)
+        for step in steps:
+            await walk.step(*step)
+        await walk.end_what_was_begun()
+        for which in range(3):
+            await walk.read(which, 0)
+    finally:
+        await world.stop()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(STEPS)
+def test_whatever_happens_nothing_purged_is_served_without_the_origin(steps: list[tuple[str, int, int]]) -> None:
+    with TemporaryDirectory() as folder:
+        asyncio.run(walked(Path(folder), steps))
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(3600)
+def test_whatever_happens_very_often(proof: Any) -> None:
+    count = 0
+
+    @settings(max_examples=2_000, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(STEPS)
+    def walk(steps: list[tuple[str, int, int]]) -> None:
+        nonlocal count
+        count += len(steps)
+        with TemporaryDirectory() as folder:
+            asyncio.run(walked(Path(folder), steps))
+
+    walk()
+    proof.row("reads, changes, purges and restarts in any order", figures=f"{count} steps, 0 purged bytes served")
