@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SWEEP_S: Final = 1.0
 SWEEP_BATCH: Final = 128  # connections that are looked at without a pause: a quarter of a millisecond
-BACKLOG: Final = 1024  # connections that the kernel holds for us; GDAL opens hundreds at once
+BACKLOG: Final = 4096  # connections that the kernel holds for us, if it may (somaxconn); GDAL opens hundreds at once
 FILES_RESERVED: Final = 256  # descriptors kept for the cache's files, origins and the admin port
 
 

@@ -9,7 +9,6 @@ Each second a line of JSON says how many of each kind are connected, and how lon
 
 from __future__ import annotations
 
-import errno
 import json
 import select
 import socket
@@ -18,8 +17,8 @@ import time
 from collections import deque
 from typing import Final
 
-CONNECTS_A_TURN: Final = 200
-"""New connections between two looks at the open ones: a crowd gathers, it does not explode."""
+CONNECTS_A_TURN: Final = 10
+"""New connections of each kind between two looks at the open ones, 500 a second: a crowd gathers, it does not explode."""
 TURN_S: Final = 0.02
 RECEIVE_BUFFER_BYTES: Final = 4096
 """Of a mute client: what the kernel would take on his behalf is of no interest here."""
@@ -27,7 +26,7 @@ MUTE: Final = "mute"
 DRIPPING: Final = "dripping"
 SILENT: Final = "silent"
 DRIP_EVERY_S: Final = 3.0
-OBJECTS: Final = 16
+OBJECTS: Final = 3
 """Of different names, which the mute ones ask for in turn: `{}` in the target is replaced by a number below it."""
 
 
@@ -39,7 +38,7 @@ class Member:
     def __init__(self, kind: str, connected: socket.socket) -> None:
         self.kind = kind
         self.socket = connected
-        self.connected_at = time.monotonic()
+        self.connected_at = 0.0  # not yet
         self.at = 0  # bytes of the head that have been sent
 
 
@@ -56,6 +55,8 @@ class Crowd:
         self._drips: deque[tuple[float, int, Member]] = deque()
         self._poll = select.epoll()
         self._made = 0
+        self._coming = dict.fromkeys(self._wanted, 0)
+        self.refused = 0
         self.count = dict.fromkeys(self._wanted, 0)
         self.lasted_s: dict[str, list[float]] = {kind: [] for kind in self._wanted}
 
@@ -63,36 +64,39 @@ class Crowd:
         """Connect some of those who are missing, send what is due, notice who was cut."""
         started_at = time.monotonic()
         for kind, wanted in self._wanted.items():
-            for _ in range(min(CONNECTS_A_TURN, wanted - self.count[kind])):
+            for _ in range(min(CONNECTS_A_TURN, wanted - self.count[kind] - self._coming[kind])):
                 self._connect(kind)
         self._drip()
         rest_s = max(0.001, TURN_S - (time.monotonic() - started_at))
-        for number, _ in self._poll.poll(rest_s, 4096):
-            self._gone(number)
+        for number, events in self._poll.poll(rest_s, 4096):
+            self._heard(number, events)
         time.sleep(max(0.0, TURN_S - (time.monotonic() - started_at)))
 
     def _connect(self, kind: str) -> None:
         made = socket.socket()
+        made.setblocking(False)
         if kind == MUTE:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        try:
-            made.connect(self._address)
-        except OSError as error:
-            made.close()
-            if error.errno in {errno.ECONNREFUSED, errno.ECONNRESET}:
-                raise SystemExit("the proxy is gone") from error
-            raise
-        made.setblocking(False)
-        member = Member(kind, made)
-        self._members[made.fileno()] = member
-        # Nobody here reads: what is of interest is the end, by FIN or by RST.
-        self._poll.register(made, select.EPOLLRDHUP)
-        self.count[kind] += 1
+        made.connect_ex(self._address)
+        self._members[made.fileno()] = Member(kind, made)
+        self._poll.register(made, select.EPOLLOUT | select.EPOLLRDHUP)
+        self._coming[kind] += 1
+
+    def _heard(self, number: int, events: int) -> None:
+        member = self._members[number]
+        if events & (select.EPOLLERR | select.EPOLLHUP | select.EPOLLRDHUP):
+            self._gone(number)
+            return
+        # Nobody here reads: from now on what is of interest is the end, by FIN or by RST.
+        self._poll.modify(number, select.EPOLLRDHUP)
+        member.connected_at = time.monotonic()
+        self._coming[member.kind] -= 1
+        self.count[member.kind] += 1
         self._made += 1
-        if kind == MUTE:
-            made.send(self._requests[self._made % OBJECTS])
-        elif kind == DRIPPING:
-            self._drips.append((member.connected_at, made.fileno(), member))
+        if member.kind == MUTE:
+            member.socket.send(self._requests[self._made % OBJECTS])
+        elif member.kind == DRIPPING:
+            self._drips.append((member.connected_at, number, member))
 
     def _drip(self) -> None:
         now = time.monotonic()
@@ -112,8 +116,14 @@ class Crowd:
         member = self._members.pop(number)
         self._poll.unregister(number)
         member.socket.close()
-        self.count[member.kind] -= 1
-        self.lasted_s[member.kind].append(time.monotonic() - member.connected_at)
+        if member.connected_at:
+            self.count[member.kind] -= 1
+            self.lasted_s[member.kind].append(time.monotonic() - member.connected_at)
+        else:
+            self._coming[member.kind] -= 1
+            self.refused += 1
+            if not any(self.count.values()) and self.refused > sum(self._wanted.values()):
+                raise SystemExit("the proxy is gone")
 
     def report(self) -> None:
         """Write a line."""
