@@ -18,7 +18,7 @@ from collections import deque
 from typing import Final
 
 CONNECTS_A_TURN: Final = 10
-"""New connections of each kind between two looks at the open ones, 500 a second: a crowd gathers, it does not explode."""
+"""New connections of each kind between two looks, 500 a second: a crowd gathers and does not burst in."""
 TURN_S: Final = 0.02
 RECEIVE_BUFFER_BYTES: Final = 4096
 """Of a mute client: what the kernel would take on his behalf is of no interest here."""
