@@ -6,6 +6,8 @@ import asyncio
 import gc
 import socket
 import sys
+import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,8 +27,9 @@ from tests.server.conftest import pattern, request_of
 from tests.server.test_wire_flow import turns, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
+    from rangecache.read.messages import Reply
     from tests.server.conftest import Door
 
 MIB = 1 << 20
@@ -121,6 +124,32 @@ async def test_a_client_that_has_shown_nothing_yet_gets_little_ahead(door: Door)
     client.close()
     await until(lambda: not door.port.connections)
     assert door.port.budget.used_bytes == 0
+
+
+async def test_no_piece_is_taken_for_a_client_that_cannot_be_sent_it(door: Door) -> None:
+    taken: list[weakref.ref[memoryview]] = []
+
+    async def watched(pieces: list[memoryview]) -> AsyncGenerator[memoryview, None]:
+        yield memoryview(b"")
+        while pieces:
+            taken.append(weakref.ref(pieces[0]))
+            yield pieces.pop(0)  # nobody but the connection has it now
+
+    def hook(reply: Reply) -> Reply:
+        body = watched([memoryview(bytes(60_000)) for _ in range(100)])
+        with pytest.raises(StopIteration):
+            body.asend(None).send(None)
+        return replace(reply, body=body)
+
+    door.reader.spoil = hook
+    door.reader.gate.set()
+    door.reader.waiting.add(door.reader.put("large", bytes(100 * 60_000)))
+    client = await mute_client(door, "/s3/b/large")
+    await until(lambda: door.port.budget.used_bytes > 0)
+    await turns(200)
+    assert taken
+    assert not [piece for piece in taken if piece() is not None]
+    client.close()
 
 
 @LINUX_ONLY
