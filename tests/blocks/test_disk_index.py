@@ -22,6 +22,7 @@ from rangecache.blocks.disk_index import DiskIndex
 from rangecache.blocks.disk_journal import Journal
 from rangecache.blocks.disk_snapshot import SnapshotError, SnapshotWriter, read_snapshot
 from tests.blocks.conftest import BLOCK_BYTES, FILE_BYTES, ROOMY, block_key, content, keep, path_of, upkeep
+from tests.blocks.test_disk import Gate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -400,6 +401,24 @@ async def test_a_purge_leaves_nothing_that_a_restart_could_find(
         assert [await each.get(key) for key in gone] == [None] * len(gone)
         assert await each.held({KEYS[0].ref}) == {}
     assert [await tier.get(key) for key in stays] == [content(key) for key in stays]
+
+
+async def test_a_purge_waits_for_what_is_just_being_written(
+    open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tier = await open_tier()
+    with monkeypatch.context() as patch:
+        gate = Gate(patch, "write")
+        tier.keep(KEYS[0], content(KEYS[0]))
+        await gate.wait_for_arrivals(1)
+        purge = asyncio.create_task(tier.forget({KEYS[0].ref}))
+        others = asyncio.create_task(tier.held({KEYS[1].ref}))
+        assert await others == {}
+        assert not purge.done()
+        gate.open.set()
+        assert await purge == Forgotten(Held(1, FILE_BYTES))
+    assert not path_of(tier, KEYS[0]).exists()
+    assert await tier.get(KEYS[0]) is None
 
 
 async def test_a_purge_takes_what_only_the_scan_finds(open_tier: OpenTier, tmp_path: Path) -> None:

@@ -82,14 +82,16 @@ async def fail_until_clean(
     template = tmp_path / "template"
     done: Counter[str] = Counter()
     async with serving(tmp_path) as traced:
-        assert (await traced.play("read twice", template, "flock:error=EIO:when=1000")).said["bad"] == []
+        said = (await traced.play("read again", template, "flock:error=EIO:when=1000")).said
+        assert said["bad"] == []
+        assert min(said["from disk"], said["evictions"]) > 5  # or there would be little to fail
         for call, error, sticky in ways:
             for number in numbers:
                 place = tmp_path / "cache"
                 shutil.rmtree(place, ignore_errors=True)
                 shutil.copytree(template, place)
                 inject = f"{call}:error={error}:when={number}{sticky}"
-                played = await traced.play("read twice", place, inject)
+                played = await traced.play("read again", place, inject)
                 assert played.said.get("bad") == [], f"{inject}: {played.said}"
                 if not played.injected:
                     break
