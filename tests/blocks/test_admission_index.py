@@ -68,6 +68,20 @@ def test_ten_thousand_digests_are_all_found_and_no_other() -> None:
     assert all(index.find(digest(number)) is None for number in range(10_000, 11_000))
 
 
+def test_buckets_stay_short_however_many_names_there_are() -> None:
+    index = DigestIndex()
+    for number in range(10_000):
+        index.insert(digest(number))
+    lengths = []
+    for first in index._buckets:
+        length, slot = 0, first
+        while slot:
+            length, slot = length + 1, index._chain[slot]
+        lengths.append(length)
+    assert (len(lengths), sum(lengths)) == (10_000, 10_000)
+    assert max(lengths) < 12
+
+
 def test_the_names_of_an_object_are_found_by_its_prefix() -> None:
     index = DigestIndex()
     slots = [index.insert(digest(number, number % 3)) for number in range(30)]
@@ -81,6 +95,17 @@ def test_a_prefix_counts_only_where_a_name_begins() -> None:
     index.insert(bytes(16) + b"p" * 16)
     index.insert(b"p" * 8 + bytes(24))
     assert index.starting_with(b"p" * 16) == []
+    index.insert(b"p" * 32)
+    assert index.starting_with(b"p" * 16) == [b"p" * 32]
+
+
+def test_nobodys_slots_are_not_among_those_that_begin_with_zeros() -> None:
+    index = DigestIndex()
+    index.discard(index.insert(digest(1)))
+    name = bytes(16) + b"n" * 16
+    index.insert(digest(2))
+    index.insert(name)
+    assert index.starting_with(bytes(16)) == [name]
 
 
 def test_names_and_prefixes_of_another_length_are_refused() -> None:

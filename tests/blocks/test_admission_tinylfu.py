@@ -120,6 +120,21 @@ def test_two_runs_of_the_same_reads_hold_the_same() -> None:
     assert list(first.policy.standing()) == list(second.policy.standing())
 
 
+def test_its_figures_are_those_that_were_measured() -> None:
+    """A change of the policy shows here first: change these numbers on purpose, and those of docs/admission.md."""
+    state, store = 1, Store(150)
+    hits = 0
+    for number in range(40_000):
+        state = state * 6364136223846793005 + 1442695040888963407 & (1 << 64) - 1
+        chance = state >> 40
+        favourite = chance % (1 + (chance >> 8) % 400)
+        if number < 20_000:  # favourites, and somebody who reads seven hundred blocks round and round
+            hits += store.read(favourite if number % 3 else 1_000_000 + number // 2 % 700)
+        else:  # a window that moves
+            hits += store.read(number // 40 - chance % 170)
+    assert (hits, round(store.policy.window_share, 3), len(store.policy)) == (25_320, 0.937, 150)
+
+
 def test_many_small_blocks_are_not_given_up_for_one_large_one() -> None:
     """A contest is with all who would have to go, together."""
     policy: WTinyLFU[str] = WTinyLFU(DictIndex())
@@ -178,6 +193,136 @@ def test_standing_goes_on_while_names_come_and_go() -> None:
     seen += [each.key for each in standing]
     stayed = before & store.held
     assert sorted(each for each in seen if each in stayed) == sorted(stayed)
+
+
+def test_favourites_are_what_was_read_again_since_it_came() -> None:
+    policy: WTinyLFU[str] = WTinyLFU(DictIndex())
+    for name in ("once", "twice", "often"):
+        policy.admit(name, SIZE)
+    for number in range(4):
+        policy.admit(f"other {number}", SIZE)  # each of them a later epoch, as the tier is so small
+        for name in ("often", "twice")[: 2 if number == 3 else 1]:
+            policy.touch(name)
+    assert set(policy.favourites()) == {"twice", "often"}
+
+
+def test_the_windows_share_is_taken_up_again_too() -> None:
+    policy: WTinyLFU[str] = WTinyLFU(DictIndex())
+    for name, rank in (("probation", 0x11), ("window", 0x01), ("protected", 0x22), ("of no segment", 0x31)):
+        policy.restore(Standing(name, 1000 if name == "protected" else 250, rank))
+    assert policy.window_share == pytest.approx(500 / 1750)
+    assert [each.rank for each in policy.standing()] == [0x11, 0x01, 0x01, 0x22]
+    assert policy.held_bytes == 1750
+
+
+def test_a_share_is_restored_within_its_bounds() -> None:
+    policy: WTinyLFU[str] = WTinyLFU(DictIndex(), window_share_min=0.2)
+    policy.restore(Standing("a", 0, 0x01))
+    assert policy.window_share == 0.2
+    policy.restore(Standing("b", 1, 0x01))
+    assert policy.window_share == WINDOW_SHARE_MAX
+
+
+def test_a_contest_is_won_by_more_uses_than_all_rivals_have_together_and_lost_at_a_draw() -> None:
+    """Sizes 2, 1, 1: the candidate needs the room of both rivals, who have used 2 and 1."""
+    for uses, stays in ((2, False), (3, False), (4, True)):
+        policy: WTinyLFU[str] = WTinyLFU(DictIndex())
+        policy.restore(Standing("first", 1, 0x12))
+        policy.restore(Standing("second", 1, 0x11))
+        policy.restore(Standing("third", 100, 0x21))
+        policy.restore(Standing("candidate", 2, uses))
+        policy.restore(Standing("newest", 0, 0x01))
+        gone = policy.evict(102)
+        assert gone == (["first", "second"] if stays else ["candidate"]), uses
+
+
+def test_of_the_main_part_probation_goes_before_what_is_protected() -> None:
+    policy: WTinyLFU[str] = WTinyLFU(DictIndex())
+    for name, rank in (("probation", 0x1F), ("protected", 0x21), ("also protected", 0x21)):
+        policy.restore(Standing(name, 10, rank))
+    assert policy.evict(20) == ["probation"]
+    assert policy.evict(15) == ["protected"]
+
+
+def test_a_second_use_in_the_main_part_protects_as_far_as_there_is_room() -> None:
+    policy: WTinyLFU[str] = WTinyLFU(DictIndex())
+    for number in range(10):
+        policy.restore(Standing(f"{number}", 10, 0x11))
+    for number in range(10):
+        policy.touch(f"{number}")
+    segments = {each.key: each.rank >> 4 for each in policy.standing()}
+    assert segments == {f"{number}": 1 if number < 2 else 2 for number in range(10)}
+
+
+def test_a_use_is_counted_once_an_epoch_and_up_to_fifteen() -> None:
+    policy: WTinyLFU[str] = WTinyLFU(DictIndex())
+    policy.restore(Standing("a", 6400, 0x01))
+
+    def uses() -> int:
+        return next(each.rank & 0xF for each in policy.standing() if each.key == "a")
+
+    for _ in range(5):
+        policy.touch("a")
+    assert uses() == 1  # it came in this epoch
+    for number in range(40):
+        policy.admit(f"epoch {number}", 200)  # more than a 64th
+        for _ in range(3):
+            policy.touch("a")
+        assert uses() == min(15, 2 + number)
+
+
+def test_counts_are_halved_after_ten_uses_for_each_name_and_never_by_a_scan() -> None:
+    policy: WTinyLFU[int] = WTinyLFU(DictIndex())
+    policy.restore(Standing(-1, 10, 0x2F))
+    for number in range(1000):
+        policy.admit(number, 10)
+        policy.evict(100)
+    assert next(each.rank for each in policy.standing() if each.key == -1) == 0x2F
+    for number in range(1000, 1200):
+        policy.admit(number, 10)
+        policy.evict(100)
+        policy.touch(-1)
+        if next(each.rank for each in policy.standing() if each.key == -1) != 0x2F:
+            break
+    assert 100 <= number - 1000 <= 120
+    assert next(each.rank for each in policy.standing() if each.key == -1) == 0x28  # and the read since
+
+
+def test_a_name_that_comes_back_goes_on_with_its_count() -> None:
+    policy: WTinyLFU[str] = WTinyLFU(DictIndex())
+    policy.restore(Standing("a", 10, 0x17))
+    policy.restore(Standing("b", 10, 0x21))
+    assert policy.evict(10) == ["a"]
+    policy.admit("a", 10)
+    assert {each.key: each.rank for each in policy.standing()}["a"] == 8
+
+
+def test_a_ghost_of_the_window_widens_it_and_one_of_the_main_part_narrows_it() -> None:
+    for rank, change in ((0x02, 0.03), (0x12, -0.03)):
+        policy: WTinyLFU[str] = WTinyLFU(DictIndex())
+        policy.restore(Standing("goes", 10, rank))
+        policy.restore(Standing("newer", 40, 0x02))
+        for number in range(5):
+            policy.restore(Standing(f"{number}", 10, 0x2F))
+        before = policy.window_share
+        assert policy.evict(90) == ["goes"]
+        policy.admit("goes", 10)
+        assert policy.window_share == pytest.approx(before + change)
+        policy.admit("stranger", 10)
+        assert policy.window_share == pytest.approx(before + change)
+
+
+@pytest.mark.parametrize(("turned_down", "change"), [(1, -0.03), (9, -0.135), (1000, -0.3)])
+def test_the_rarer_kind_of_ghosts_counts_for_more(turned_down: int, change: float) -> None:
+    policy: WTinyLFU[str] = WTinyLFU(DictIndex())
+    policy.restore(Standing("goes", 10, 0x12))
+    policy.restore(Standing("protected", 40, 0x2F))
+    policy.restore(Standing("window", 50, 0x02))
+    policy._turned_down.added = turned_down
+    before = policy.window_share
+    assert policy.evict(90) == ["goes"]
+    policy.admit("goes", 10)
+    assert policy.window_share == pytest.approx(before + change)
 
 
 def test_ranks_of_another_policy_are_taken_for_newcomers() -> None:
