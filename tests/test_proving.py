@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 import pytest
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 pytest_plugins = ["pytester"]
+
+HERE: Final = Path(__file__).resolve().parents[1]
 
 SHEET: Final = """# Proof
 
@@ -50,8 +50,9 @@ def test_other(proof):
 
 
 @pytest.fixture
-def sheet(pytester: pytest.Pytester) -> Path:
-    """A folder with a table, some proofs and this plugin."""
+def sheet(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a table, some proofs and this plugin, which its sessions find by PYTHONPATH."""
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
     pytester.makeini("[pytest]\nmarkers = prove: long\nasyncio_default_fixture_loop_scope = function")
     pytester.makeconftest('pytest_plugins = ["tests.proving"]')
     pytester.makepyfile(test_it=TESTS)
