@@ -51,7 +51,7 @@ class Absences:
     def select(self, selection: Selection) -> set[ObjectRef]:
         """Which of these objects are known not to be there."""
         now = self._clock.monotonic()
-        return {ref for ref, until in self._until.items() if selection.matches(ref) and now < until}
+        return {ref for ref in selection.among(self._until) if now < self._until[ref]}
 
     def forget(self, ref: ObjectRef) -> None:
         """It may be there."""

@@ -10,9 +10,11 @@ disk is dated by the wall clock; one that lies in the future counts as stale.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from rangecache.blocks.base import steps
 from rangecache.read.absences import Absences
 from rangecache.read.conflicts import Conflicts
 from rangecache.read.epochs import Epochs
@@ -235,18 +237,21 @@ class Catalog:
 
     def select(self, selection: Selection) -> Noted:
         """What this process knows of these objects. Records that only the store has are not in it."""
-        return Noted({ref for ref in self._known if selection.matches(ref)}, self._absent.select(selection))
+        return Noted(selection.among(self._known), self._absent.select(selection))
 
     async def purge(self, selection: Selection) -> tuple[Noted, Purged]:
         """Know nothing of these objects any more, and let no restart know anything. From the call on, before it waits
         for the first time, `peek` and `find` obey."""
         noted = self.select(selection)
-        for ref in noted.known:
-            self._known.drop(ref)
+        detached = self._known.detach(noted.known)
         for ref in noted.absent:
             self._absent.forget(ref)
         self._conflicts.purge(selection)
-        return noted, Purged(set()) if self._store is None else await self._store.purge(selection)
+        purged = Purged(set()) if self._store is None else await self._store.purge(selection)
+        for step in steps(detached):
+            self._known.release(step)
+            await asyncio.sleep(0)
+        return noted, purged
 
     # --- how it is kept -------------------------------------------------------------------------------------------
 

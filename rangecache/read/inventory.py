@@ -132,7 +132,7 @@ class Inventory:
             rows = {entry.row: (entry.ref, entry.record) for entry in page.entries}
         here = self._catalog.select(selection).known
         for step in steps(await self._memory.refs()):
-            here.update(ref for ref in step if selection.matches(ref))
+            here |= selection.among(step)
             await asyncio.sleep(0)
         for step in steps(here):
             for ref in step:

@@ -165,8 +165,8 @@ class Purger:
         for tier in self._tiers:
             try:
                 async with Deadline(self._clock, DISK_PATIENCE_S):
-                    held = (await tier.held(_asked(selection, refs))).values()
-                report.tiers[tier.name] = Held(sum(each.blocks for each in held), sum(each.bytes for each in held))
+                    held = await tier.held(_asked(selection, refs))
+                report.tiers[tier.name] = await _together(held.values())
             except (TierError, TimeoutError) as error:
                 report.tiers[tier.name] = Held()
                 report.failures[tier.name] = _why(error)
@@ -211,7 +211,7 @@ class Purger:
         """
         selection, in_memory = report.selection, await self._memory.refs()
         for step in steps(in_memory):
-            refs.update(ref for ref in step if selection.matches(ref))
+            refs |= selection.among(step)
             await asyncio.sleep(0)
         if selection.whole or self._disk is None:
             return
@@ -220,7 +220,7 @@ class Purger:
                 known = await self._digests(chain(in_memory, refs))
                 async with aclosing(self._disk.strangers(known)) as strangers:
                     async for found in strangers:
-                        refs.update(ref for ref in found if selection.matches(ref))
+                        refs |= selection.among(found)
         except (TierError, TimeoutError) as error:
             report.failures["disk"] = _why(error)
 
@@ -251,6 +251,15 @@ async def _names(report: PurgeReport, refs: set[ObjectRef]) -> int:
         names.update(ref[:3] for ref in step)
         await asyncio.sleep(0)
     return len(names)
+
+
+async def _together(parts: Iterable[Held]) -> Held:
+    blocks = size_bytes = 0
+    for step in steps(parts):
+        blocks += sum(each.blocks for each in step)
+        size_bytes += sum(each.bytes for each in step)
+        await asyncio.sleep(0)
+    return Held(blocks, size_bytes)
 
 
 def _why(error: Exception) -> str:

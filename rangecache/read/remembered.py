@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from rangecache.model import ObjectRef
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 V = TypeVar("V")
 
@@ -17,7 +17,7 @@ FIELD_BYTES: Final = 80  # a header field beside the characters of its value, it
 
 
 class Remembered(OrderedDict[ObjectRef, V]):
-    """Values by object, the ones used longest ago first. Change it with `keep`, `drop` and `move_to_end` only."""
+    """Values by object, the ones used longest ago first. Change it by its own methods and `move_to_end` only."""
 
     def __init__(self, limit_bytes: int, weigh: Callable[[V], int]) -> None:
         """`weigh` says what a value takes beside its entry, about, and always the same."""
@@ -41,6 +41,15 @@ class Remembered(OrderedDict[ObjectRef, V]):
         if value is not None:
             self.held_bytes -= self._weight(ref, value)
         return value
+
+    def detach(self, refs: Iterable[ObjectRef]) -> list[tuple[ObjectRef, V]]:
+        """Take all these out at once. Their room is given back by `release`, which takes longer."""
+        return [(ref, self.pop(ref)) for ref in refs]
+
+    def release(self, detached: Iterable[tuple[ObjectRef, V]]) -> None:
+        """Give back the room of what was detached."""
+        for ref, value in detached:
+            self.held_bytes -= self._weight(ref, value)
 
     def _weight(self, ref: ObjectRef, value: V) -> int:
         return ENTRY_BYTES + len(ref.key) + self._weigh(value)
