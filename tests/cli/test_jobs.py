@@ -72,8 +72,8 @@ async def test_something_that_cannot_be_warmed_is_exit_code_1(origin: Origin, tm
         assert (code, "No provider of that name" in err) == (1, True)
         code, _, err = await run(proxy, "warm")
         assert (code, "Say what to warm" in err) == (2, True)
-        code, out, _ = await run(proxy, "warm", "--prefix", "web/b/")
-        assert (code, "give a manifest" in out) == (1, True)
+        code, out, err = await run(proxy, "warm", "--prefix", "web/b/")
+        assert (code, out, "name the objects, or give a manifest" in err) == (1, "", True)
 
 
 async def test_ctrl_c_cancels_the_job_and_says_so(origin: Origin, tmp_path: Path) -> None:
@@ -142,6 +142,51 @@ async def test_a_trace_is_recorded_for_a_time(origin: Origin, tmp_path: Path) ->
         reads = list(read_trace(lines, "trace.csv"))
     assert reads
     assert {(read.object, read.offset, read.length) for read in reads} == {("web/b/x", 0, 100)}
+
+
+async def test_a_recorded_trace_costs_in_the_simulation_what_it_has_cost_the_origin(
+    origin: Origin, tmp_path: Path
+) -> None:
+    trace, end = tmp_path / "trace.csv", len(DATA)
+    wanted = [  # [start, end): a miss, the same again, a run, half of a run, the ends of both objects, everything
+        *[("x", 0, 100), ("x", 0, 100), ("x", 5 * BLOCK, 7 * BLOCK), ("x", 6 * BLOCK + 9, 8 * BLOCK)],
+        *[("y", 3, 9), ("y", end - 7, end), ("x", end - 7, end), ("y", 0, end), ("y", 5 * BLOCK, 9 * BLOCK - 1)],
+    ]
+    async with Proxy(tmp_path, origin, fetch={"prefetch": {"max_window": 0}}) as proxy:
+        recorder = await start(proxy, "record", str(trace))
+        await until_recording(proxy)
+        answers = [await proxy.get(key, f"Range: bytes={first}-{stop - 1}") for key, first, stop in wanted]
+        recorder.send_signal(signal.SIGINT)
+        _, err = await recorder.communicate()
+        assert recorder.returncode == 0, err
+        assert err.decode().startswith(f"recorded {len(wanted)} reads of 2 objects, {sum(map(_length, wanted))} bytes;")
+        asked, sent = len(origin.requests), origin.log.body_bytes()
+        arguments = ["--size", "100%", "--block-size", str(BLOCK), "--policy", "rangecache", "--json"]
+        simulation = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "rangecache", "simulate", str(trace), *arguments),
+            stdout=asyncio.subprocess.PIPE,
+            env=clean_environment(os.environ),
+        )
+        out, _ = await simulation.communicate()
+        assert simulation.returncode == 0
+        assert len(origin.requests) == asked
+    assert [answer.body for answer in answers] == [DATA[first:stop] for _, first, stop in wanted]
+    direct, ours = map(json.loads, out.splitlines())
+    assert direct["reads"] == direct["origin_requests"] == len(wanted)
+    assert direct["origin_bytes"] == sum(map(_length, wanted))
+    assert ours["hits"] == sum("; hit" in answer.cache for answer in answers)
+    assert (ours["origin_requests"], ours["origin_bytes"]) == (asked, sent)
+
+
+def _length(read: tuple[str, int, int]) -> int:
+    _, first, stop = read
+    return stop - first
+
+
+async def until_recording(proxy: Proxy) -> None:
+    """Wait until every further read is noted."""
+    while not any(each["state"] == "running" for each in (await proxy.admin("jobs"))["jobs"]):
+        await asyncio.sleep(0.01)
 
 
 async def test_a_proxy_that_is_not_there_is_told_in_a_sentence(tmp_path: Path, origin: Origin) -> None:
