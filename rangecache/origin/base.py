@@ -115,6 +115,10 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def check_listable(self, below: ObjectRef) -> None:
+        """Raises `NotListable` where it is known without asking the origin that `list_page` would."""
+        ...
+
     async def aclose(self) -> None:
         """Give back connections. No call may follow."""
         ...

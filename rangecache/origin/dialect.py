@@ -52,9 +52,13 @@ class Dialect(Protocol):
         """Address and sign a request that will carry `headers` (Range, If-Match, …)."""
         ...
 
+    def check_listable(self, below: ObjectRef) -> None:
+        """Raises `NotListable` where there is no listing at all."""
+        ...
+
     async def listing(self, below: ObjectRef, delimiter: str, at: str | None) -> Target:
-        """Address and sign a request for one page of a listing, as `ObjectStore.list_page`. Raises `NotListable` where
-        there is none."""
+        """Address and sign a request for one page of a listing, as `ObjectStore.list_page`. Raises as
+        `check_listable` does."""
         ...
 
     def read_listing(self, body: bytes) -> ListPage:

@@ -102,6 +102,10 @@ class Limited:
             if self._patient.get(name) is ticket:
                 del self._patient[name]
 
+    def check_listable(self, below: ObjectRef) -> None:
+        """As the store's."""
+        self._store.check_listable(below)
+
     async def aclose(self) -> None:
         """As the store's."""
         await self._store.aclose()

@@ -160,6 +160,9 @@ class MemoryStore:
         ]
         return page_of(found, below.key, delimiter, at, self._page_entries)
 
+    def check_listable(self, below: ObjectRef) -> None:
+        """It has a listing."""
+
     async def aclose(self) -> None:
         """As `ObjectStore.aclose`."""
         self.closed = True

@@ -61,6 +61,15 @@ def count_detours(metrics: Metrics, provider: str) -> Callable[[Purpose, str], N
     return lambda purpose, kind: _add(metrics.origin_requests.cell(provider, purpose, kind))
 
 
+def count_listed(metrics: Metrics, provider: str) -> Callable[[Purpose, int], None]:
+    """For `WebStore(on_listed=…)`: counts the bytes of listings as they came over the wire."""
+
+    def count(purpose: Purpose, received_bytes: int) -> None:
+        metrics.origin_bytes.cell(provider, purpose).value += received_bytes
+
+    return count
+
+
 def _add(cell: Cell) -> None:
     cell.value += 1
 
@@ -151,6 +160,10 @@ class Observed:
         finally:
             self._ended(purpose, outcome, started_at)
         return page
+
+    def check_listable(self, below: ObjectRef) -> None:
+        """As the store's."""
+        self._store.check_listable(below)
 
     async def aclose(self) -> None:
         """See `ObjectStore.aclose`."""

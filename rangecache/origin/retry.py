@@ -105,6 +105,10 @@ class Retrying:
             except TransientError as error:
                 await effort.again(error)
 
+    def check_listable(self, below: ObjectRef) -> None:
+        """As the store's."""
+        self._store.check_listable(below)
+
     async def aclose(self) -> None:
         """See `ObjectStore.aclose`."""
         await self._store.aclose()

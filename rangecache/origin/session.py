@@ -57,7 +57,8 @@ class WireAnswer:
         """It is in `open_answers` until it is closed."""
         self._response = response
         self._content = response.content
-        self._taken_bytes = 0
+        self.taken_bytes = 0
+        """Of the body, so far."""
         self._open = open_answers
         open_answers.add(self)
         self.status: int = response.status
@@ -70,7 +71,7 @@ class WireAnswer:
             chunk = self._content.read_nowait(CHUNK_BYTES)
         except (aiohttp.ClientError, OSError) as error:
             raise BodyCut("the origin's answer broke off") from error
-        self._taken_bytes += len(chunk)
+        self.taken_bytes += len(chunk)
         return chunk
 
     async def read(self) -> bytes:
@@ -79,7 +80,7 @@ class WireAnswer:
             chunk = await self._content.readany()
         except (aiohttp.ClientError, OSError) as error:
             raise BodyCut("the origin's answer broke off") from error
-        self._taken_bytes += len(chunk)
+        self.taken_bytes += len(chunk)
         return chunk
 
     def fail(self, error: TransientError) -> None:
@@ -89,7 +90,7 @@ class WireAnswer:
     @property
     def buffered_bytes(self) -> int:
         """What has arrived and has not been read."""
-        return self._content.total_bytes - self._taken_bytes
+        return self._content.total_bytes - self.taken_bytes
 
     def close(self) -> None:
         """Give the connection back if the body was read to its end, else close it."""

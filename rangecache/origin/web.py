@@ -62,7 +62,8 @@ class WebStore:
 
     `first_byte_timeout_s` is the time from the start of a request, connecting included, to the end of the answer's
     head, the same for all objects or one for each. `on_detour` is called for each request on the wire beyond the last
-    of a call: with `redirect` or `mend`.
+    of a call: with `redirect` or `mend`. `on_listed` is told how many bytes of a listing came, also of one that is of
+    no use; bytes of objects are the caller's to count.
     The session is shared and is not closed with the store.
     """
 
@@ -75,6 +76,7 @@ class WebStore:
         first_byte_timeout_s: float | Callable[[ObjectRef], float],
         min_rate: MinRate,
         on_detour: Callable[[Purpose, str], None] | None = None,
+        on_listed: Callable[[Purpose, int], None] | None = None,
     ) -> None:
         self._session = session
         self._dialect = dialect
@@ -82,6 +84,7 @@ class WebStore:
         self._first_byte_timeout_s = first_byte_timeout_s
         self._min_rate = min_rate
         self._on_detour = on_detour
+        self._on_listed = on_listed
 
     def source(self, ref: ObjectRef) -> str:
         """See `ObjectStore.source`."""
@@ -150,9 +153,15 @@ class WebStore:
         finally:
             body.close()
             wire.close()
+            if self._on_listed is not None:
+                self._on_listed(purpose, wire.taken_bytes)
         if len(text) > LIST_BODY_BYTES_MAX:
             raise InvalidAnswer(f"a page of the origin's listing is longer than {LIST_BODY_BYTES_MAX} bytes")
         return self._dialect.read_listing(text)
+
+    def check_listable(self, below: ObjectRef) -> None:
+        """See `ObjectStore.check_listable`."""
+        self._dialect.check_listable(below)
 
     async def aclose(self) -> None:
         """Nothing of its own to give back."""

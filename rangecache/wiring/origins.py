@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from rangecache.errors import ConfigurationError
 from rangecache.origin.limit import Limited
-from rangecache.origin.observe import Observed, count_detours
+from rangecache.origin.observe import Observed, count_detours, count_listed
 from rangecache.origin.providers.file import FileStore
 from rangecache.origin.providers.http import HttpDialect
 from rangecache.origin.providers.s3 import AUTO, S3Bucket, S3Dialect
@@ -112,6 +112,7 @@ class Origins:
             first_byte_timeout_s=lambda ref: self._settings.first_byte_timeout(name, ref.bucket),
             min_rate=MinRate(fetch.min_rate.bytes, fetch.min_rate.over),
             on_detour=count_detours(self._metrics, name),
+            on_listed=count_listed(self._metrics, name),
         )
 
     async def aclose(self) -> None:

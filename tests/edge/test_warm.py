@@ -185,10 +185,12 @@ async def test_what_cannot_be_warmed_is_refused_at_once(rig: Rig, admin: Admin) 
     assert (await admin.get("jobs"))["jobs"] == []
 
 
-async def test_a_web_servers_prefix_fails_with_a_sentence(admin: Admin) -> None:
-    job = await admin.warm(prefix="web/b/")
-    assert job["state"] == "failed"
-    assert "manifest" in job["error"]
+async def test_a_prefix_of_a_web_server_is_refused_at_once_and_leaves_no_job(rig: Rig, admin: Admin) -> None:
+    status, problem = await admin.ask("POST", "warm", b'{"prefix": "web/b/"}')
+    assert (status, problem["type"]) == (400, "urn:rangecache:problem:not-listable")
+    assert "name the objects, or give a manifest" in problem["detail"]
+    assert (await admin.get("jobs"))["jobs"] == []
+    assert not rig.origin.requests
 
 
 async def test_access_rules_hold_for_warming_too(tmp_path: Path) -> None:
@@ -297,6 +299,7 @@ async def test_an_s3_prefix_is_warmed(seaweedfs: SeaweedFS) -> None:
         assert job["progress"]["objects"] == {"total": 5, "listed": True, "done": 5, "failed": 0, "skipped": 0}
         assert job["progress"]["bytes"]["kept"] == 5 * len(DATA)
         assert rig.program.metrics.origin_requests.total(purpose="list") == 1
+        assert rig.program.metrics.origin_bytes.total(purpose="list") > 5 * len("<Key>warmed/0</Key>")
         asked = len(seaweedfs.tap.requests)
         assert (await rig_get(rig, f"/s3/{PRIVATE}/warmed/3")) == DATA
         assert len(seaweedfs.tap.requests) == asked

@@ -24,7 +24,7 @@ from rangecache.origin import listing, web
 from rangecache.origin.base import Listed, ListPage
 from rangecache.origin.listing import list_all
 from rangecache.origin.memory import MemoryStore
-from rangecache.origin.observe import Observed
+from rangecache.origin.observe import Observed, count_listed
 from rangecache.origin.providers import file_listing, s3_listing
 from rangecache.origin.providers.file import FileStore
 from rangecache.origin.providers.s3 import S3Bucket, S3Dialect
@@ -198,9 +198,34 @@ async def test_a_page_is_repeated_and_counted(
     assert metrics.origin_requests.total(purpose="retry", outcome="ok") == 1
 
 
+async def test_the_bytes_of_listings_are_counted_as_they_come_also_those_of_a_page_that_is_cut(
+    session: WebSession, origin: Origin, metrics: Metrics, clock: ManualClock, budget: RetryBudget
+) -> None:
+    wire = WebStore(
+        session,
+        S3Dialect(endpoint=origin.url.rstrip("/"), credentials=Anonymous(), clock=clock),
+        clock=clock,
+        first_byte_timeout_s=30,
+        min_rate=MinRate(16 * 1024, 10),
+        on_listed=count_listed(metrics, "s3"),
+    )
+    store = Retrying(Observed(wire, metrics, clock, "s3"), budget=budget, clock=clock, attempts=3, random=lambda: 0.0)
+    origin.put("data/", body := page("a/1"))
+    assert await keys(store) == ["a/1"]
+    assert metrics.origin_bytes.total(provider="s3", purpose="list") == len(body)
+    origin.fail("data/", Cut(20))
+    assert await keys(store) == ["a/1"]
+    assert metrics.origin_bytes.total(purpose="list") == len(body) + 20
+    assert metrics.origin_bytes.total(purpose="retry") == len(body)
+    assert metrics.origin_bytes.total() == origin.log.body_bytes()
+
+
 async def test_a_web_server_has_no_listing(store: WebStore, origin: Origin) -> None:
+    below = ObjectRef("web", "bucket", "")
     with pytest.raises(NotListable, match="give a manifest"):
-        await keys(store, ObjectRef("web", "bucket", ""))
+        await keys(store, below)
+    with pytest.raises(NotListable, match="give a manifest"):
+        store.check_listable(below)
     assert not origin.requests
 
 

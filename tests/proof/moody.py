@@ -58,6 +58,9 @@ class Moody:
     def source(self, ref: ObjectRef) -> str:
         return self._store.source(ref)
 
+    def check_listable(self, below: ObjectRef) -> None:
+        self._store.check_listable(below)
+
     async def aclose(self) -> None:
         await self._store.aclose()
 

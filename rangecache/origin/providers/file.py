@@ -107,6 +107,9 @@ class FileStore:
         """As `ObjectStore.list_page`, in the order of the keys' UTF-8; see `file_listing`."""
         return await self._in_worker(partial(list_folder, self._root(below), below, delimiter, at))
 
+    def check_listable(self, below: ObjectRef) -> None:
+        """Folders have a listing."""
+
     async def aclose(self) -> None:
         """As `ObjectStore.aclose`."""
         self._workers.shutdown(wait=False)

@@ -92,11 +92,13 @@ class HttpDialect:
         query = f"?{base.url.raw_query_string}" if base.url.raw_query_string else ""
         return Target(URL(f"{base.url.origin()}{path}{query}", encoded=True), headers)
 
-    async def listing(self, below: ObjectRef, delimiter: str, at: str | None) -> Target:
+    def check_listable(self, below: ObjectRef) -> None:
         """Raises `NotListable`: HTTP has no listing, and a page of links is not the whole truth."""
-        raise NotListable(
-            f"the web server of {below.provider}/{below.bucket} has no listing; name the objects, or give a manifest"
-        )
+        raise _unlistable(below)
+
+    async def listing(self, below: ObjectRef, delimiter: str, at: str | None) -> Target:
+        """Raises `NotListable`."""
+        raise _unlistable(below)
 
     def read_listing(self, body: bytes) -> ListPage:
         """Raises `InvalidAnswer`: nothing was asked for."""
@@ -138,3 +140,9 @@ class HttpDialect:
         if base is None:
             raise UnknownName(f"provider {ref.provider} has no bucket {ref.bucket}; add it to the configuration")
         return base
+
+
+def _unlistable(below: ObjectRef) -> NotListable:
+    return NotListable(
+        f"the web server of {below.provider}/{below.bucket} has no listing; name the objects, or give a manifest"
+    )

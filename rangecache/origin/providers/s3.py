@@ -114,6 +114,9 @@ class S3Dialect:
         signed = sign(method, address.to_sign, headers, credentials, region=region, now_s=now_s)
         return Target(URL(address.to_send, encoded=True), signed)
 
+    def check_listable(self, below: ObjectRef) -> None:
+        """Every bucket has a listing; whether it may be seen only S3 can say."""
+
     async def listing(self, below: ObjectRef, delimiter: str, at: str | None) -> Target:
         """ListObjectsV2, signed as every other request."""
         options = self._options(below)

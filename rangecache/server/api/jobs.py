@@ -93,6 +93,7 @@ class _JobsApi:
         if "prefix" in body:
             prefix = self._rooms.router.find_prefix(body["prefix"])
             store = self._rooms.stores[prefix.provider]
+            store.check_listable(prefix)
             found = below(store, prefix, ranges, self._rooms.router.allows, progress)
             return self._started(self._warm({**body, "prefix": str(prefix)}, found, progress))
         (named,) = asked
