@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rangecache.ranges import ByteRange, RangeSpec
 
 
-Purpose = Literal["demand", "prefetch", "revalidate", "warm", "list", "retry"]
+Purpose = Literal["demand", "prefetch", "revalidate", "warm", "list", "retry", "hedge", "failover"]
 """Why a request is sent: a label of the metrics, and what is shed first."""
 
 PATIENT: Final[frozenset[Purpose]] = frozenset(("prefetch", "warm"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import (
@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    SecretStr,
     ValidationInfo,
     model_validator,
 )
@@ -229,3 +230,6 @@ OriginUrl = Annotated[str, AfterValidator(_origin_url)]
 
 ONE_IS_A_LIST: Final = BeforeValidator(_one_is_a_list)
 EMPTY_IS_NOTHING: Final = BeforeValidator(_empty_is_nothing)
+
+Secret = Annotated[SecretStr, Field(min_length=1)]
+ResponseHeaders = Literal["safe", "all"]

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from rangecache.errors import ConfigurationError
 from rangecache.origin.limit import Limited
 from rangecache.origin.observe import Observed, count_detours, count_listed
 from rangecache.origin.providers.file import FileStore
-from rangecache.origin.providers.http import HttpDialect
-from rangecache.origin.providers.s3 import AUTO, S3Bucket, S3Dialect
 from rangecache.origin.providers.s3_address import bucket_fault
-from rangecache.origin.providers.s3_credentials import Anonymous, from_files, from_sdk
 from rangecache.origin.retry import Retrying
 from rangecache.origin.session import CONNECTIONS_PER_HOST_MAX, WebSession
 from rangecache.origin.strain import Strain
 from rangecache.origin.web import MinRate, WebStore
 from rangecache.server.request import Namespace
 from rangecache.settings import FileProvider, HttpProvider, S3Provider
+from rangecache.wiring.http import http_dialect
+from rangecache.wiring.s3 import s3_dialect
 
 if TYPE_CHECKING:
-    from pydantic import SecretStr
-
     from rangecache.aio.budget import RetryBudget
     from rangecache.aio.clock import Clock
     from rangecache.model import ObjectRef
     from rangecache.origin.base import ObjectStore
     from rangecache.origin.dialect import Dialect
-    from rangecache.origin.providers.s3_credentials import CredentialsSource
+    from rangecache.origin.providers.s3 import S3Dialect
     from rangecache.ranges import RangeSpec
-    from rangecache.settings import Provider, S3Credentials, Settings
+    from rangecache.settings import Provider, Settings
     from rangecache.telemetry import Metrics
 
 PERMITS: Final = (
@@ -123,51 +119,6 @@ class Origins:
             await dialect.aclose()
         if self._session is not None:
             await self._session.aclose()
-
-
-def http_dialect(provider: HttpProvider) -> HttpDialect:
-    """A dialect that knows the configured addresses and no others."""
-    dialect = HttpDialect()
-    for alias, bucket in provider.buckets.items():
-        dialect.add_bucket(alias, bucket.url, bucket.redirect_hosts, missing_403_is_404=bucket.missing_403_is_404)
-    return dialect
-
-
-def s3_dialect(provider: S3Provider, clock: Clock) -> S3Dialect:
-    """A dialect with the provider's credentials, its endpoint and what is particular about its buckets."""
-    buckets = {}
-    for alias in provider.buckets:
-        bucket = provider.bucket(alias)
-        buckets[alias] = S3Bucket(
-            bucket.bucket or alias,
-            region=bucket.region or AUTO,
-            anonymous=bool(bucket.anonymous),
-            missing_403_is_404=bucket.missing_403_is_404,
-        )
-    return S3Dialect(
-        credentials=s3_credentials(provider.credentials, clock),
-        clock=clock,
-        endpoint=provider.endpoint,
-        region=provider.region,
-        buckets=buckets,
-    )
-
-
-def s3_credentials(given: S3Credentials, clock: Clock) -> CredentialsSource:
-    """The one way to sign that the settings name; the SDK's own chain where they name none."""
-    if given.anonymous:
-        return Anonymous()
-    if given.access_key_id is None:
-        return from_sdk(given.profile, clock=clock)
-    secret = given.secret_access_key_file or _revealed(given.secret_access_key)
-    token = given.session_token_file or _revealed(given.session_token)
-    if secret is None:
-        raise ConfigurationError("providers: an access_key_id needs a secret_access_key or secret_access_key_file")
-    return from_files(given.access_key_id, secret, token, clock=clock)
-
-
-def _revealed(secret: SecretStr | None) -> str | None:
-    return None if secret is None else secret.get_secret_value()
 
 
 def namespace(provider: Provider) -> Namespace:

@@ -27,7 +27,7 @@ from rangecache.ranges import ByteRange
 from rangecache.settings import HttpBucket, HttpProvider
 from rangecache.testing.faults import Headers, NoETag, OtherETag, Redirect, Status, UnconditionalNotModified
 from rangecache.testing.origin import Origin
-from rangecache.wiring.origins import http_dialect
+from rangecache.wiring.http import http_dialect
 
 from .conftest import BODY, REF
 from .reading import meta_of, read

@@ -22,13 +22,14 @@ from rangecache.errors import (
 from rangecache.model import ETag, ObjectRef
 from rangecache.origin import listing, web
 from rangecache.origin.base import Listed, ListPage
+from rangecache.origin.credentials import Anonymous, Static
 from rangecache.origin.listing import list_all
 from rangecache.origin.memory import MemoryStore
 from rangecache.origin.observe import Observed, count_listed
 from rangecache.origin.providers import file_listing, s3_listing
 from rangecache.origin.providers.file import FileStore
 from rangecache.origin.providers.s3 import S3Bucket, S3Dialect
-from rangecache.origin.providers.s3_credentials import Anonymous, S3Credentials, StaticCredentials
+from rangecache.origin.providers.s3_credentials import STATIC, S3Credentials
 from rangecache.origin.retry import Retrying
 from rangecache.origin.web import MinRate, WebStore
 from rangecache.testing.faults import Cut, Redirect, Status
@@ -112,7 +113,7 @@ def test_what_is_no_listing_is_an_invalid_answer_and_no_entity_is_read(body: byt
 
 @pytest.fixture
 def s3(session: WebSession, origin: Origin, clock: ManualClock) -> WebStore:
-    credentials = StaticCredentials(S3Credentials("AKIDEXAMPLE", "canary-secret"))
+    credentials = Static(S3Credentials("AKIDEXAMPLE", "canary-secret"), STATIC)
     dialect = S3Dialect(endpoint=origin.url.rstrip("/"), credentials=credentials, clock=clock)
     return WebStore(session, dialect, clock=clock, first_byte_timeout_s=30, min_rate=MinRate(16 * 1024, 10))
 

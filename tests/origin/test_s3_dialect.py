@@ -21,9 +21,10 @@ from rangecache.errors import (
     Unauthenticated,
 )
 from rangecache.model import ETag, ObjectMeta, ObjectRef
+from rangecache.origin.credentials import Anonymous, Static
 from rangecache.origin.dialect import Answer
 from rangecache.origin.providers.s3 import BUCKETS_REMEMBERED, UNSIGNED_S, S3Bucket, S3Dialect
-from rangecache.origin.providers.s3_credentials import Anonymous, S3Credentials, StaticCredentials
+from rangecache.origin.providers.s3_credentials import STATIC, S3Credentials
 from rangecache.origin.providers.s3_signing import sign
 from rangecache.origin.web import MinRate, WebStore
 from rangecache.ranges import ByteRange
@@ -79,7 +80,7 @@ def connect(session: WebSession, origin: Origin, clock: ManualClock):
 
     def make(credentials=None, **options) -> WebStore:
         dialect = S3Dialect(
-            endpoint=origin.url, credentials=credentials or StaticCredentials(KEYS), clock=clock, **options
+            endpoint=origin.url, credentials=credentials or Static(KEYS, STATIC), clock=clock, **options
         )
         return WebStore(session, dialect, clock=clock, first_byte_timeout_s=10, min_rate=MinRate(16 * 1024, 10))
 
@@ -438,6 +439,6 @@ async def test_a_missing_object_is_not_found_and_a_pinned_one_gone(connect, orig
 
 
 def test_nothing_shows_the_secrets(clock) -> None:
-    dialect = S3Dialect(credentials=StaticCredentials(KEYS), clock=clock, endpoint="https://s3.example.org/")
+    dialect = S3Dialect(credentials=Static(KEYS, STATIC), clock=clock, endpoint="https://s3.example.org/")
     assert repr(dialect) == "<S3Dialect https://s3.example.org>"
     assert "canary" not in repr(vars(dialect))

@@ -7,8 +7,9 @@ import pytest
 from rangecache.aio.clock import SystemClock
 from rangecache.errors import GenerationGone, NotFound, PermissionDenied, Unauthenticated
 from rangecache.model import ObjectMeta, ObjectRef
+from rangecache.origin.credentials import Anonymous, Credentials, Static
 from rangecache.origin.providers.s3 import S3Bucket, S3Dialect
-from rangecache.origin.providers.s3_credentials import Anonymous, CredentialsSource, S3Credentials, StaticCredentials
+from rangecache.origin.providers.s3_credentials import STATIC, S3Credentials
 from rangecache.origin.web import MinRate, WebStore
 from rangecache.ranges import ByteRange, SuffixRange
 from rangecache.testing.suites import STORE_CHECKS, content, read
@@ -21,11 +22,11 @@ def ref(key: str, bucket: str = PRIVATE) -> ObjectRef:
     return ObjectRef("s3", bucket, key)
 
 
-def static(seaweedfs: SeaweedFS) -> StaticCredentials:
-    return StaticCredentials(S3Credentials(seaweedfs.access_key, seaweedfs.secret_key))
+def static(seaweedfs: SeaweedFS) -> Static[S3Credentials]:
+    return Static(S3Credentials(seaweedfs.access_key, seaweedfs.secret_key), STATIC)
 
 
-def connect(session, seaweedfs: SeaweedFS, credentials: CredentialsSource, **options) -> WebStore:
+def connect(session, seaweedfs: SeaweedFS, credentials: Credentials[S3Credentials], **options) -> WebStore:
     clock = SystemClock()  # signatures hold for 15 minutes of real time
     dialect = S3Dialect(endpoint=seaweedfs.tap.endpoint, credentials=credentials, clock=clock, **options)
     return WebStore(session, dialect, clock=clock, first_byte_timeout_s=10, min_rate=MinRate(16 * 1024, 10))
@@ -98,7 +99,7 @@ async def test_a_pin_is_refused_by_the_server_itself_after_an_overwrite(seaweedf
 
 
 async def test_a_wrong_secret_is_unauthenticated(session, seaweedfs: SeaweedFS) -> None:
-    store = connect(session, seaweedfs, StaticCredentials(S3Credentials(seaweedfs.access_key, "another-canary")))
+    store = connect(session, seaweedfs, Static(S3Credentials(seaweedfs.access_key, "another-canary"), STATIC))
     with pytest.raises(Unauthenticated, match="static keys of the configuration") as caught:
         await read(store, ref("ready"))
     assert "SignatureDoesNotMatch" in str(caught.value)
@@ -106,7 +107,7 @@ async def test_a_wrong_secret_is_unauthenticated(session, seaweedfs: SeaweedFS) 
 
 
 async def test_an_unknown_key_is_unauthenticated(session, seaweedfs: SeaweedFS) -> None:
-    store = connect(session, seaweedfs, StaticCredentials(S3Credentials("NOBODY", "another-canary")))
+    store = connect(session, seaweedfs, Static(S3Credentials("NOBODY", "another-canary"), STATIC))
     with pytest.raises(Unauthenticated, match="InvalidAccessKeyId"):
         await read(store, ref("ready"))
 

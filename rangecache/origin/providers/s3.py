@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from yarl import URL
 
 from rangecache.errors import BadRequest, ConfigurationError, Unauthenticated
+from rangecache.origin.credentials import Anonymous
 from rangecache.origin.dialect import Target
 from rangecache.origin.providers import s3_errors, s3_listing
 from rangecache.origin.providers.s3_address import Endpoint, bucket_fault, has_dot_segment
-from rangecache.origin.providers.s3_credentials import Anonymous
 from rangecache.origin.providers.s3_signing import sign
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from rangecache.errors import OriginError
     from rangecache.model import ETag, ObjectMeta, ObjectRef
     from rangecache.origin.base import ListPage
+    from rangecache.origin.credentials import Credentials
     from rangecache.origin.dialect import Answer
-    from rangecache.origin.providers.s3_credentials import CredentialsSource, S3Credentials
+    from rangecache.origin.providers.s3_credentials import S3Credentials
 
 AUTO: Final = "auto"
 REGION_FIRST: Final = "us-east-1"  # AWS routes a bucket's first request from there; other services take it as it comes
@@ -60,7 +61,7 @@ class S3Bucket:
 class S3Dialect:
     """See `rangecache.origin.dialect.Dialect`.
 
-    Where credentials were found by looking around (`CredentialsSource.may_go_unsigned`) and the service rejects them as
+    Where credentials were found by looking around (`Credentials.may_go_unsigned`) and the service rejects them as
     expired or unknown, they are renewed once, and failing that the request is sent unsigned: a public bucket needs
     none. That is remembered for the bucket until there are other credentials, `UNSIGNED_S` at most. Refused access
     (403 AccessDenied) is no reason to go unsigned.
@@ -76,7 +77,7 @@ class S3Dialect:
     def __init__(
         self,
         *,
-        credentials: CredentialsSource,
+        credentials: Credentials[S3Credentials],
         clock: Clock,
         endpoint: str | None = None,
         region: str = AUTO,

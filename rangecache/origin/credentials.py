@@ -1,0 +1,327 @@
+"""What proves who asks, whatever its form: how it is kept, renewed and given up.
+
+It is fetched once however many ask, and goes on being fetched when one of those who wait gives up. What says when it
+expires is renewed before, at a random moment between half and four fifths of its life, so that many instances do not
+renew at once; until it has expired, it is used whatever becomes of the renewal. A source that fails is asked after
+`FAILURE_PAUSE_S`, then after twice as long each time, and not for every request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random as random_module
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+
+from rangecache.aio.deadline import Deadline
+from rangecache.aio.tasks import Background
+from rangecache.errors import Unauthenticated
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from rangecache.aio.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+RECHECK_S: Final = 60.0  # of what does not say when it expires, such as a file; asking costs a hop to a thread
+NOTHING_FOUND_S: Final = 60.0  # walking a whole chain may wait a second for an instance's metadata
+FAILURE_PAUSE_S: Final = 10.0
+FAILURE_PAUSE_MAX_S: Final = 300.0
+FETCH_TIMEOUT_S: Final = 30.0  # a command may hang; who waits is not to hang with it
+RENEW_FROM: Final = 0.5  # of what is left of its life when it comes
+RENEW_TO: Final = 0.8
+SECRET_FILE_BYTES_MAX: Final = 64 * 1024
+
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+
+
+class CredentialsUnavailable(Exception):
+    """A source failed. The message is the end of a sentence and holds nothing of the source's output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant(Generic[T]):
+    """What a source gave. Its `repr` shows nothing of it."""
+
+    value: T = field(repr=False)
+    expires_at_s: float | None = None
+    """By the wall clock; None where it does not say."""
+
+
+class Credentials(Protocol[T_co]):
+    """Gives what proves who asks. Everything is called inside one event loop."""
+
+    may_go_unsigned: bool
+    """Whether a request may be sent unsigned where these credentials are missing or have expired: they were found by
+    looking around, and not asked for by name."""
+
+    @property
+    def signs(self) -> bool:
+        """Whether `get` would give credentials now."""
+        ...
+
+    async def get(self) -> T_co | None:
+        """What to sign with; None: send unsigned. Raises `Unauthenticated`."""
+        ...
+
+    async def renew(self) -> bool:
+        """Called when the origin has rejected what `get` gave. True if there is something else now."""
+        ...
+
+    def describe(self) -> str:
+        """What `get` gives, for a sentence such as "S3 does not accept …". No secrets."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class Anonymous:
+    """Never signs."""
+
+    may_go_unsigned = True
+    signs = False
+
+    async def get(self) -> None:
+        """None."""
+        return
+
+    async def renew(self) -> bool:
+        """There is nothing to renew."""
+        return False
+
+    def describe(self) -> str:
+        """For a sentence."""
+        return "requests without credentials (anonymous)"
+
+    async def aclose(self) -> None:
+        """Nothing to give back."""
+
+
+class Static(Generic[T]):
+    """What was given as a value."""
+
+    may_go_unsigned = False
+    signs = True
+
+    def __init__(self, value: T, description: str) -> None:
+        self._value = value
+        self._description = description
+
+    async def get(self) -> T:
+        """The value."""
+        return self._value
+
+    async def renew(self) -> bool:
+        """There is no other."""
+        return False
+
+    def describe(self) -> str:
+        """For a sentence."""
+        return self._description
+
+    async def aclose(self) -> None:
+        """Nothing to give back."""
+
+
+class Fetched(Generic[T]):
+    """Credentials that have to be fetched, now and again.
+
+    `fetch(renew)` never runs twice at a time; `renew` is True where what it gave last was rejected. It returns None
+    where it finds none and raises whatever it likes; a `CredentialsUnavailable` is quoted to users, of another error
+    only its kind is told. What blocks is wrapped in `OnThread`. `random` gives numbers in [0, 1).
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[bool], Awaitable[Grant[T] | None]],
+        *,
+        description: str,
+        may_go_unsigned: bool,
+        clock: Clock,
+        random: Callable[[], float] = random_module.random,
+    ) -> None:
+        self._fetch = fetch
+        self._description = description
+        self.may_go_unsigned = may_go_unsigned
+        self._clock = clock
+        self._random = random
+        self._current: Grant[T] | None = None
+        self._failure = ""
+        self._failures = 0
+        self._check_at_s = float("-inf")
+        self._renewed_at_s = float("-inf")
+        self._renewed = False
+        self._renewal: asyncio.Task[None] | None = None
+        self._flight: asyncio.Task[None] | None = None
+        self._background = Background()
+
+    @property
+    def signs(self) -> bool:
+        """Whether there are credentials that have not expired."""
+        return self._valid() is not None
+
+    async def get(self) -> T | None:
+        """What was fetched last, at once; only who comes first of all, or after it has expired, waits."""
+        if self._clock.monotonic() >= self._check_at_s:
+            flight = self._start(renew=False)
+            if self._valid() is None:
+                await asyncio.shield(flight)
+        current = self._valid()
+        if current is not None:
+            return current.value
+        if not self.may_go_unsigned:
+            raise Unauthenticated(f"there are no credentials: {self._description} cannot be used, {self._why()}")
+        return None
+
+    async def renew(self) -> bool:
+        """Fetch anew, unless that was done less than `FAILURE_PAUSE_S` ago: then say what came of it."""
+        if self._renewal is None and self._clock.monotonic() - self._renewed_at_s >= FAILURE_PAUSE_S:
+            self._renewal = self._background.spawn(self._renew(), f"renewal of {self._description}")
+            self._renewal.add_done_callback(self._renewal_ended)
+        if self._renewal is not None:
+            await asyncio.shield(self._renewal)
+        return self._renewed
+
+    def describe(self) -> str:
+        """For a sentence."""
+        if self._valid() is not None:
+            return self._description
+        return f"requests without credentials ({self._description}: {self._why()})"
+
+    async def aclose(self) -> None:
+        """Stop waiting for a fetch. A thread that hangs is left behind; it does not keep the program alive."""
+        await self._background.aclose()
+
+    def __repr__(self) -> str:
+        state = "present" if self._valid() is not None else self._why()
+        return f"<Fetched {self._description}: {state}>"
+
+    def _valid(self) -> Grant[T] | None:
+        grant = self._current
+        if grant is None or (grant.expires_at_s is not None and self._clock.wall() >= grant.expires_at_s):
+            return None
+        return grant
+
+    def _why(self) -> str:
+        if self._failure or self._current is None:
+            return self._failure or "none were found"
+        return "they have expired"
+
+    async def _renew(self) -> None:
+        rejected = self._current
+        if self._flight is not None:  # it began before the rejection and may bring the same again
+            await asyncio.shield(self._flight)
+        if _same(self._current, rejected):
+            await asyncio.shield(self._start(renew=True))
+        self._renewed = self._valid() is not None and not _same(self._current, rejected)
+        self._renewed_at_s = self._clock.monotonic()
+
+    def _renewal_ended(self, _: asyncio.Task[None]) -> None:
+        self._renewal = None
+
+    def _start(self, *, renew: bool) -> asyncio.Task[None]:
+        if self._flight is None:
+            self._flight = self._background.spawn(self._load(renew), f"fetch of {self._description}")
+            self._flight.add_done_callback(self._landed)
+        return self._flight
+
+    def _landed(self, _: asyncio.Task[None]) -> None:
+        self._flight = None
+
+    async def _load(self, renew: bool) -> None:
+        try:
+            async with Deadline(self._clock, FETCH_TIMEOUT_S):
+                grant = await self._fetch(renew)
+        except TimeoutError as error:
+            self._failed(CredentialsUnavailable(f"nothing came within {FETCH_TIMEOUT_S:g} s"), error)
+        except Exception as error:  # noqa: BLE001  # sources raise what they like; all of it is a failure
+            self._failed(error, error)
+        else:
+            self._current, self._failure, self._failures = grant, "", 0
+            self._check_at_s = self._clock.monotonic() + self._useful_s(grant)
+
+    def _useful_s(self, grant: Grant[T] | None) -> float:
+        """How long to ask for nothing else."""
+        if grant is None:
+            return NOTHING_FOUND_S
+        if grant.expires_at_s is None:
+            return RECHECK_S
+        left_s = max(0.0, grant.expires_at_s - self._clock.wall())
+        return left_s * (RENEW_FROM + (RENEW_TO - RENEW_FROM) * self._random())
+
+    def _failed(self, error: Exception, cause: Exception) -> None:
+        # Its own text may repeat what a command or a token service printed.
+        self._failure = str(error) if isinstance(error, CredentialsUnavailable) else type(error).__name__
+        pause_s = min(FAILURE_PAUSE_S * 2.0**self._failures, FAILURE_PAUSE_MAX_S)
+        self._failures = min(self._failures + 1, 16)
+        self._check_at_s = self._clock.monotonic() + pause_s
+        logger.warning("credentials could not be had from %s: %s", self._description, self._failure)
+        logger.debug("the cause is a %s", type(cause).__name__)
+
+
+def _same(one: Grant[T] | None, other: Grant[T] | None) -> bool:
+    return (None if one is None else one.value) == (None if other is None else other.value)
+
+
+class OnThread(Generic[T]):
+    """Makes a `fetch` of blocking code: it runs on a thread of its own, at most one, which does not keep the program
+    alive. One that still hangs from last time is waited for again."""
+
+    def __init__(self, fetch: Callable[[bool], Grant[T] | None]) -> None:
+        self._fetch = fetch
+        self._running: asyncio.Future[Grant[T] | None] | None = None
+
+    async def __call__(self, renew: bool) -> Grant[T] | None:
+        """What the code returns or raises."""
+        if self._running is None or self._running.done():
+            self._running = self._begin(renew)
+        return await asyncio.shield(self._running)
+
+    def _begin(self, renew: bool) -> asyncio.Future[Grant[T] | None]:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Grant[T] | None] = loop.create_future()
+
+        def run() -> None:
+            found: Grant[T] | Exception | None
+            try:
+                found = self._fetch(renew)
+            except Exception as error:  # noqa: BLE001  # handed on
+                found = error
+            with suppress(RuntimeError):  # the loop may be gone by now
+                loop.call_soon_threadsafe(_settle, done, found)
+
+        threading.Thread(target=run, name="credentials", daemon=True).start()
+        return done
+
+
+def _settle(done: asyncio.Future[Any], found: object) -> None:
+    if done.done():
+        return
+    if isinstance(found, Exception):
+        done.set_exception(found)
+        done.exception()  # nobody may be waiting any more; that is no fault of the program
+    else:
+        done.set_result(found)
+
+
+def read_secret(given: str | Path) -> str:
+    """A secret that was given as a value, or the text of the file that holds it. Blocks. Raises
+    `CredentialsUnavailable`, which names the file."""
+    if isinstance(given, str):
+        return given
+    try:
+        with given.open("rb") as file:
+            text = file.read(SECRET_FILE_BYTES_MAX).decode().strip()
+    except OSError as error:
+        raise CredentialsUnavailable(f"the file {given} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError:
+        raise CredentialsUnavailable(f"the file {given} is not text") from None  # the cause would quote the secret
+    if not text:
+        raise CredentialsUnavailable(f"the file {given} is empty")
+    return text

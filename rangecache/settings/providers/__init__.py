@@ -1,0 +1,15 @@
+"""Where objects come from: one class a kind of provider, and what can be said of each of its buckets."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from rangecache.settings.providers.file import FileProvider
+from rangecache.settings.providers.http import HttpBucket, HttpProvider
+from rangecache.settings.providers.s3 import S3Bucket, S3Credentials, S3Provider
+
+Provider = Annotated[S3Provider | HttpProvider | FileProvider, Field(discriminator="kind")]
+
+__all__ = ["FileProvider", "HttpBucket", "HttpProvider", "Provider", "S3Bucket", "S3Credentials", "S3Provider"]
