@@ -65,6 +65,8 @@ class Filled(NamedTuple):
     known: Known
     blocks: tuple[range, ...]
     """Block numbers, ascending, disjoint."""
+    asked: bool
+    """Whether it took an answer of the origin."""
 
 
 class _Attempt:
@@ -79,6 +81,10 @@ class _Attempt:
             each.wanted += wanted
             each.present += present
             each.fetched += fetched
+
+    @property
+    def has_fetched(self) -> bool:
+        return self._added.fetched > 0
 
     def take_back(self) -> None:
         added = self._added
@@ -141,19 +147,20 @@ class Filler:
         if known is None and self._catalog.is_absent(ref):
             raise NotFound("the origin has no such object")
         opened: Run | None = None
+        asked = False
         if known is None or self._clock.monotonic() >= known.fresh_until:
             wanted = ranges[0] if ranges else OffsetRange(0)
             stale = None if known is None or known.bypass else known
             found, first = await self._opener.open(ref, wanted, stale, purpose="warm")
-            known, opened = found.known, found.run
+            known, opened, asked = found.known, found.run, True
             if found.hand_off is not None and first:
                 await _take(found.hand_off, known)
         if known.bypass:
             raise NotStorable("the origin gives no strong validator for it, or forbids that it is kept")
-        filled = Filled(known, _blocks(known, ranges))
+        filled = Filled(known, _blocks(known, ranges), asked)
         attempt.add(wanted=sum(_span(known, each) for each in filled.blocks))
         await self._bring(filled, opened, attempt)
-        return filled
+        return filled._replace(asked=asked or attempt.has_fetched)
 
     # --- its blocks -----------------------------------------------------------------------------------------------
 

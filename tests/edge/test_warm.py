@@ -10,13 +10,14 @@ import pytest
 
 from rangecache.aio.clock import SystemClock
 from rangecache.jobs import runner as runner_module
+from rangecache.jobs.warm import OBJECTS_AT_ONCE, OUTAGE_OBJECTS
 from rangecache.server.api import uploads
 from rangecache.settings import TcpAddress
 from rangecache.testing.faults import Status
 from rangecache.wiring.program import Program
 from tests.edge.admin import LINES, Admin, admin_of
 from tests.edge.client import fetch
-from tests.edge.rig import BLOCK, Rig, running, until
+from tests.edge.rig import BLOCK, HurriedClock, Rig, running, until
 from tests.emulators import PRIVATE
 
 if TYPE_CHECKING:
@@ -118,6 +119,45 @@ async def test_an_object_that_fails_is_told_and_the_others_go_on(rig: Rig, admin
     assert job["failures"]["count"] == len(reasons) == 3
     assert "no strong validator" in reasons["web/b/loose"]
     assert (await rig.get("x")).body == DATA
+
+
+async def test_a_job_ends_early_when_its_origin_is_down_and_says_how_far_it_came() -> None:
+    names = [f"web/b/{number:03}" for number in range(200)]
+    async with running(clock=HurriedClock(100)) as rig, admin_of(rig.admin_port) as admin:
+        for name in names:
+            rig.origin.put(name.removeprefix("web/"), DATA)
+        await admin.warm(objects=names[:20])
+        asked = len(rig.origin.requests)
+        rig.origin.fail(None, Status(502), times=None)
+        job = await admin.warm(objects=names)
+        assert job["state"] == "failed"
+        assert job["error"].startswith(f"web could not be asked for {OUTAGE_OBJECTS} objects in a row")
+        assert "warm again when it answers" in job["error"]
+        objects, size = job["progress"]["objects"], job["progress"]["bytes"]
+        assert (objects["done"], objects["listed"]) == (20, False)
+        assert OUTAGE_OBJECTS <= objects["failed"] == job["failures"]["count"] < OUTAGE_OBJECTS + OBJECTS_AT_ONCE
+        assert objects["total"] == objects["done"] + objects["failed"]
+        assert size["kept"] == size["cached"] == size["total"] == 20 * len(DATA)
+        tried = {each.path for each in list(rig.origin.requests)[asked:]}
+        assert len(tried) == objects["failed"], "nobody asks for what comes behind"
+        rig.origin.heal()
+        assert (await admin.warm(objects=names))["progress"]["objects"]["done"] == len(names)
+
+
+async def test_a_job_goes_on_while_its_origin_answers_and_what_is_cached_is_no_answer() -> None:
+    names = [f"web/b/{number:03}" for number in range(96)]
+    async with running(clock=HurriedClock(100)) as rig, admin_of(rig.admin_port) as admin:
+        for name in names[::2]:
+            rig.origin.put(name.removeprefix("web/"), DATA)
+        rig.origin.fail(None, Status(502), times=None, when=lambda each: int(each.path[-3:]) % 4 == 0)
+        job = await admin.warm(objects=names)  # half are not there, a quarter cannot be had: slowly, that takes repeats
+        assert (job["state"], job["error"]) == ("done", None)
+        assert (job["progress"]["objects"]["done"], job["failures"]["count"]) == (24, 72)
+        rig.origin.heal()
+        rig.origin.fail(None, Status(502), times=None)
+        job = await admin.warm(objects=names)
+        assert job["state"] == "failed"
+        assert job["progress"]["objects"]["failed"] < OUTAGE_OBJECTS + OBJECTS_AT_ONCE
 
 
 async def test_a_reader_and_a_warm_job_fetch_each_block_once(rig: Rig, admin: Admin) -> None:
