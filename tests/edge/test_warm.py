@@ -160,6 +160,23 @@ async def test_a_job_goes_on_while_its_origin_answers_and_what_is_cached_is_no_a
         assert job["progress"]["objects"]["failed"] < OUTAGE_OBJECTS + OBJECTS_AT_ONCE
 
 
+async def test_failures_that_took_long_are_no_outage_where_the_origin_answered_meanwhile() -> None:
+    slow = [f"web/b/{number:03}" for number in range(OUTAGE_OBJECTS - 1)]
+    good = [f"web/b/{number:03}" for number in range(100, 120)]
+    async with running(clock=HurriedClock(20)) as rig, admin_of(rig.admin_port) as admin:
+        for name in (*slow, *good, "web/b/last"):
+            rig.origin.put(name.removeprefix("web/"), DATA)
+        bad = {f"/{name.removeprefix('web/')}" for name in (*slow, "web/b/last")}
+        rig.origin.fail(None, Status(502), times=None, when=lambda each: each.path in bad)
+        gate = rig.origin.hold(None, times=None, when=lambda each: each.path in bad)
+        job = await admin.start("warm", objects=[*slow, *good, "web/b/last"])
+        await until(lambda: rig.origin.log.count("b/last"))
+        gate.release()  # now they fail one after the other, and nothing succeeds between them
+        document = await admin.ended(job)
+    assert (document["state"], document["error"]) == ("done", None)
+    assert (document["progress"]["objects"]["done"], document["failures"]["count"]) == (len(good), OUTAGE_OBJECTS)
+
+
 async def test_a_reader_and_a_warm_job_fetch_each_block_once(rig: Rig, admin: Admin) -> None:
     rig.origin.put("b/x", DATA)
     gate = rig.origin.hold("b/x", after_bytes=100)
