@@ -99,6 +99,7 @@ class Warming:
                 self._progress.listed = True
             except RangecacheError as error:
                 failure = error
+        await self._filler.flush()
         for filled in self._to_count:
             self._kept_bytes += await self._filler.kept_bytes(filled)
         self._progress.kept_bytes = self._kept_bytes

@@ -42,6 +42,7 @@ class CatalogStore(Protocol):
     def put(self, ref: ObjectRef, record: dict[str, Any]) -> None: ...
     def forget(self, ref: ObjectRef) -> None: ...
     async def purge(self, selection: Selection) -> Purged: ...
+    async def flush(self) -> None: ...
 
 
 class Noted(NamedTuple):
@@ -252,6 +253,11 @@ class Catalog:
             self._known.release(step)
             await asyncio.sleep(0)
         return noted, purged
+
+    async def flush(self) -> None:
+        """Wait until what is known would survive the end of the process, or cannot be written."""
+        if self._store is not None:
+            await self._store.flush()
 
     # --- how it is kept -------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ becomes a `forget`, which is small, and if there are too many of those, the whol
 
 from __future__ import annotations
 
+import asyncio
 import os
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -18,7 +19,6 @@ from rangecache.read.catalog import Purged
 from rangecache.read.catalog_database import CatalogDatabase, Entry, Page, row_key
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import AsyncGenerator, Callable
 
     from rangecache.aio.clock import Clock
@@ -129,7 +129,7 @@ class DiskCatalogStore:
     async def flush(self) -> None:
         """Wait until all changes have been written or given up."""
         if self._writing is not None:
-            await self._writing
+            await asyncio.wait([self._writing])  # whoever loses patience with it must not cancel it
 
     async def aclose(self) -> None:
         """Write what is pending, within a bound of time, and close the database."""

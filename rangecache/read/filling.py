@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -129,6 +129,14 @@ class Filler:
                 if restart == RESTARTS:
                     raise
         raise AssertionError("unreachable")
+
+    async def flush(self) -> None:
+        """Wait until all that was filled is in the tiers and would survive the end of the process; `FLUSH_PATIENCE_S`
+        at the most, as with many readers there is always something that has not been written."""
+        with suppress(TimeoutError):
+            async with Deadline(self._clock, FLUSH_PATIENCE_S):
+                await self._tiers.flush()
+                await self._catalog.flush()
 
     async def kept_bytes(self, filled: Filled) -> int:
         """How much of what was filled some tier has now."""

@@ -12,6 +12,7 @@ import pytest
 
 from rangecache.testing.objects import check_stamped, stamped
 from rangecache.testing.origin import Origin
+from tests.edge.admin import admin_of
 from tests.edge.client import Client, CutShort
 from tests.edge.process import Proxy
 from tests.edge.rig import BLOCK, until
@@ -73,6 +74,42 @@ async def test_a_restart_is_warm(tmp_path: Path, origin: Origin, how: str) -> No
         assert [(each.range, "if-match" in each.headers) for each in origin.requests] == [
             (f"bytes=0-{BLOCK - 1}", True)
         ]
+
+
+async def test_what_a_finished_warm_job_kept_survives_kill_9_right_after_it(tmp_path: Path, origin: Origin) -> None:
+    keys = [f"w/{number:02}" for number in range(20)]
+    for number, key in enumerate(keys):
+        origin.put(f"b/{key}", stamped(key, number, SIZE))
+    async with Proxy(tmp_path, origin) as proxy, admin_of(proxy.admin_port) as admin:
+        job = await admin.warm(objects=[f"web/b/{key}" for key in keys])
+        await proxy.kill()
+        assert job["progress"]["bytes"]["kept"] == len(keys) * SIZE
+        assert len(proxy.block_files()) == len(keys) * BLOCKS
+        origin.log.clear()
+        await proxy.start()
+        for number, key in enumerate(keys):
+            assert (await proxy.get(key)).body == stamped(key, number, SIZE)
+        assert not origin.requests
+
+
+async def test_a_kill_9_in_the_middle_of_a_warm_job_leaves_what_was_written_and_nothing_wrong(
+    tmp_path: Path, origin: Origin
+) -> None:
+    keys = [f"w/{number:02}" for number in range(20)]
+    for number, key in enumerate(keys):
+        origin.put(f"b/{key}", stamped(key, number, SIZE))
+    gate = origin.hold(f"b/{keys[-1]}", after_bytes=BLOCK)
+    async with Proxy(tmp_path, origin) as proxy, admin_of(proxy.admin_port) as admin:
+        await admin.start("warm", objects=[f"web/b/{key}" for key in keys])
+        await gate.reached()
+        await everything_is_on_disk(proxy, objects=12, blocks=12 * BLOCKS)  # the others are under way
+        await proxy.kill()
+        gate.release()
+        origin.log.clear()
+        await proxy.start()
+        for number, key in enumerate(keys):
+            assert (await proxy.get(key)).body == stamped(key, number, SIZE)
+        assert origin.log.body_bytes() <= 8 * SIZE
 
 
 async def test_a_restart_does_not_make_stale_what_is_fresh_nor_fresh_what_is_stale(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from rangecache.aio.clock import SystemClock
 from rangecache.jobs import runner as runner_module
 from rangecache.jobs.warm import OBJECTS_AT_ONCE, OUTAGE_OBJECTS
+from rangecache.read.catalog_database import CatalogDatabase
+from rangecache.read.selection import Selection
 from rangecache.server.api import uploads
 from rangecache.settings import TcpAddress
 from rangecache.testing.faults import Status
@@ -364,6 +367,28 @@ async def test_an_s3_prefix_is_warmed(seaweedfs: SeaweedFS) -> None:
 
 async def rig_get(rig: Rig, target: str) -> bytes:
     return (await (await rig.connect()).get(target)).body
+
+
+async def test_a_job_ends_when_what_it_brought_would_survive_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, write = threading.Event(), CatalogDatabase.write
+    monkeypatch.setattr(CatalogDatabase, "write", lambda *arguments: gate.wait(30) and write(*arguments))
+    disk = {"enabled": True, "path": str(tmp_path), "size": "1GiB", "min_free": "1MiB"}
+    cache = {"block_size": BLOCK, "memory": {"size": 64 << 20}, "disk": disk}
+    async with running(cache=cache) as rig, admin_of(rig.admin_port) as admin:
+        rig.origin.put("b/x", DATA)
+        job = rig.program.jobs.find(await admin.start("warm", objects=["web/b/x"]))
+        await until(lambda: job.progress.listed and job.progress.done)  # type: ignore[attr-defined]
+        for _ in range(3):
+            await admin.get("jobs")  # there has been time to end, if nothing were waited for
+        assert job.state == "running"
+        gate.set()
+        await job.wait()
+        assert job.state == "done"
+        page = CatalogDatabase(str(tmp_path)).page(Selection.prefix("web/"), None, 10, records=True)
+        assert page is not None
+        assert [entry.ref.key for entry in page.entries] == ["x"]
 
 
 async def test_the_program_stops_with_jobs_under_way() -> None:
