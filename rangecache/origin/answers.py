@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 HEADERS_BYTES_MAX: Final = 32 * 1024  # of one answer, names and values; the metadata of every object is kept in memory
 RETRY_AFTER_MAX_S: Final = 86_400.0  # a longer one is a mistake, not a wish
 
+_GENERATION: Final = "generation "
+
 _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
 # Section 5.5: a field value holds VCHAR, SP, HTAB and obs-text; anything else could end a header early.
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -82,9 +84,10 @@ class Asked:
         """The Range and If-None-Match or If-Modified-Since header; the pin is the dialect's to say."""
         headers = {} if self.range is None else {"Range": self.range.header()}
         if (known := self.if_none_match) is not None:
+            e_tag = _own_tag(known)
             # A weak tag promises the same meaning, not the same bytes; a date does better where it identifies them.
-            if known.e_tag is not None and (not known.e_tag.weak or known.last_modified is None):
-                headers["If-None-Match"] = str(known.e_tag)
+            if e_tag is not None and (not e_tag.weak or known.last_modified is None):
+                headers["If-None-Match"] = str(e_tag)
             elif known.last_modified is not None:
                 headers["If-Modified-Since"] = format_http_date(known.last_modified)
         return headers
@@ -144,10 +147,12 @@ def extent(carried: ByteRange, asked: RangeSpec, size: int) -> Extent:
 def read_meta(asked: Asked, headers: Mapping[str, str], size: int, *, validator: str, source: str) -> ObjectMeta:
     """The metadata in an answer's headers, which are those of `end_to_end`."""
     coding = headers.get("content-encoding", "").strip().lower()
+    number = _generation(validator)
     return ObjectMeta(
         ref=asked.ref,
         size=size,
-        e_tag=read_etag(headers),
+        # The tag beside a generation may be a checksum, which is the same for another generation of the same bytes.
+        e_tag=ETag(number) if number else read_etag(headers),
         last_modified=parse_http_date(headers.get("last-modified", "")),
         validator=validator,
         source=source,
@@ -173,16 +178,29 @@ def check_pin(meta: ObjectMeta, pinned: ObjectMeta) -> None:
         raise GenerationGone("the object has changed at the origin", current=meta)
 
 
-def contradicts(headers: Mapping[str, str], known: ObjectMeta) -> bool:
-    """Whether a 304 names another version than the one that was asked about.
+def contradicts(headers: Mapping[str, str], known: ObjectMeta, validator: str) -> bool:
+    """Whether a 304 names another version than the one that was asked about. `validator` is what it says itself.
 
-    A server may compare dates with "not newer than" and so confirm a version that was replaced by an older one.
+    A server may compare dates with "not newer than" and so confirm a version that was replaced by an older one; one
+    that compares checksums confirms a version that was replaced by the same bytes, and would not be found any more.
     """
-    e_tag = read_etag(headers)
-    if e_tag is not None and known.e_tag is not None:
-        return not e_tag.matches_weakly(known.e_tag)
+    if _generation(validator) and _generation(known.validator):
+        return validator != known.validator
+    e_tag, own = read_etag(headers), _own_tag(known)
+    if e_tag is not None and own is not None:
+        return not e_tag.matches_weakly(own)
     modified = parse_http_date(headers.get("last-modified", ""))
     return modified is not None and known.last_modified is not None and modified != known.last_modified
+
+
+def _own_tag(meta: ObjectMeta) -> ETag | None:
+    """The tag that the origin itself gave, whatever clients are shown."""
+    return read_etag(meta.headers) if _generation(meta.validator) else meta.e_tag
+
+
+def _generation(validator: str) -> str:
+    """The number in a validator of that form; empty for others."""
+    return validator.removeprefix(_GENERATION) if validator.startswith(_GENERATION) else ""
 
 
 def sole(headers: Mapping[str, str], name: str) -> str | None:

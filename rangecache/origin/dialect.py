@@ -48,8 +48,11 @@ class Dialect(Protocol):
         """Names where the object's bucket really is, for every generation (`ObjectMeta.source`). No secrets."""
         ...
 
-    async def target(self, method: str, ref: ObjectRef, headers: Mapping[str, str]) -> Target:
-        """Address and sign a request that will carry `headers` (Range, If-Match, …)."""
+    async def target(
+        self, method: str, ref: ObjectRef, headers: Mapping[str, str], pinned: ObjectMeta | None = None
+    ) -> Target:
+        """Address and sign a request that will carry `headers` (Range, If-Match, …). `pinned` is the version that was
+        given to `pin`, for services that are asked for one by its address: 404 then means that it is gone."""
         ...
 
     def check_listable(self, below: ObjectRef) -> None:
@@ -70,7 +73,8 @@ class Dialect(Protocol):
         ...
 
     def validator(self, headers: Mapping[str, str], e_tag: ETag | None) -> str:
-        """The strong validator of an answer with these headers, as `ObjectMeta.validator`; empty if it has none."""
+        """The strong validator of an answer with these headers, as `ObjectMeta.validator`; empty if it has none. Raises
+        `InvalidAnswer` where they show that the body is not what is stored."""
         ...
 
     def error(self, answer: Answer, ref: ObjectRef) -> OriginError:

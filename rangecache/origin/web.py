@@ -102,7 +102,8 @@ class WebStore:
                 return NotModified(headers)
             if wire.status != 200:
                 raise InvalidAnswer(f"the origin answered a HEAD with the unexpected status {wire.status}")
-            return self._meta(asked, wire, headers, answers.whole_size(wire.headers, asked))
+            validator = self._dialect.validator(wire.headers, answers.read_etag(headers))
+            return self._meta(asked, headers, answers.whole_size(wire.headers, asked), validator)
         finally:
             wire.close()
 
@@ -171,13 +172,14 @@ class WebStore:
     def _checked(self, asked: Asked, wire: WireAnswer, headers: Mapping[str, str]) -> tuple[ObjectMeta, Extent]:
         """What a 200 or a 206 is about and which bytes it carries; raises if it is not what was asked for."""
         carried: ByteRange | None = None
+        validator = self._dialect.validator(wire.headers, answers.read_etag(headers))
         if wire.status == 206:
             if asked.range is None:
                 raise InvalidAnswer("the origin sent a part of the object though the whole was asked for")
             carried, size = answers.part_of(wire.headers, asked)
         else:
             size = answers.whole_size(wire.headers, asked)
-        meta = self._meta(asked, wire, headers, size)
+        meta = self._meta(asked, headers, size, validator)
         if asked.if_match is not None:
             answers.check_pin(meta, asked.if_match)
         if carried is None or asked.range is None:
@@ -185,8 +187,7 @@ class WebStore:
             return meta, Extent(whole, whole)
         return meta, answers.extent(carried, asked.range, size)
 
-    def _meta(self, asked: Asked, wire: WireAnswer, headers: Mapping[str, str], size: int) -> ObjectMeta:
-        validator = self._dialect.validator(wire.headers, answers.read_etag(headers))
+    def _meta(self, asked: Asked, headers: Mapping[str, str], size: int, validator: str) -> ObjectMeta:
         return answers.read_meta(asked, headers, size, validator=validator, source=self.source(asked.ref))
 
     # --- one exchange ---------------------------------------------------------------------------------------------
@@ -204,7 +205,8 @@ class WebStore:
             if wire.status in (200, 206):
                 return wire
             if wire.status == 304 and asked.if_none_match is not None:
-                if not answers.contradicts(wire.headers, asked.if_none_match):
+                said = self._dialect.validator(wire.headers, answers.read_etag(wire.headers))
+                if not answers.contradicts(wire.headers, asked.if_none_match, said):
                     return wire
                 # It confirms a version that is not ours. Ask for the object without the condition.
                 wire.close()
@@ -230,7 +232,7 @@ class WebStore:
         own = asked.headers()
         if asked.if_match is not None:
             own.update(self._dialect.pin(asked.if_match))
-        return await self._dialect.target(method, asked.ref, own), own
+        return await self._dialect.target(method, asked.ref, own, asked.if_match), own
 
     async def _send(self, method: str, target: Target, ref: ObjectRef) -> WireAnswer:
         limit = self._first_byte_timeout_s

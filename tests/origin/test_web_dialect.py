@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from yarl import URL
 
-    from rangecache.model import ObjectRef
+    from rangecache.model import ObjectMeta, ObjectRef
     from rangecache.origin.dialect import Answer, Target
     from rangecache.origin.session import WebSession
     from rangecache.telemetry import Metrics
@@ -38,8 +38,10 @@ class Signing(HttpDialect):
         self.lessons = ["second"]
         self.refusals: list[Answer] = []
 
-    async def target(self, method: str, ref: ObjectRef, headers: Mapping[str, str]) -> Target:
-        target = await super().target(method, ref, headers)
+    async def target(
+        self, method: str, ref: ObjectRef, headers: Mapping[str, str], pinned: ObjectMeta | None = None
+    ) -> Target:
+        target = await super().target(method, ref, headers, pinned)
         return replace(target, headers={**headers, "Authorization": self.token})
 
     async def mend(self, answer: Answer, ref: ObjectRef) -> bool:

@@ -79,7 +79,9 @@ class HttpDialect:
         """The base address without its query."""
         return self._base(ref).source
 
-    async def target(self, method: str, ref: ObjectRef, headers: Mapping[str, str]) -> Target:
+    async def target(
+        self, method: str, ref: ObjectRef, headers: Mapping[str, str], pinned: ObjectMeta | None = None
+    ) -> Target:
         """The object's address. Raises `UnknownName`, and `BadRequest` for a key with a dot segment.
 
         A web server resolves `%2E%2E` like `..` (RFC 3986 section 6.2.2.2), so encoding would not keep such a key

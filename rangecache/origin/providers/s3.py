@@ -98,7 +98,9 @@ class S3Dialect:
         """The service and the bucket's own name, whatever alias it is asked for by."""
         return self._endpoint.source(self._options(ref).bucket)
 
-    async def target(self, method: str, ref: ObjectRef, headers: Mapping[str, str]) -> Target:
+    async def target(
+        self, method: str, ref: ObjectRef, headers: Mapping[str, str], pinned: ObjectMeta | None = None
+    ) -> Target:
         """Address and sign. Raises `BadRequest` for a name that cannot exist and `Unauthenticated` without credentials
         where they are required."""
         options = self._options(ref)
