@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
+    from datetime import datetime
 
     from rangecache.model import ETag, ObjectMeta, ObjectRef
     from rangecache.ranges import ByteRange, RangeSpec
@@ -58,6 +59,8 @@ class Listed(NamedTuple):
     """In bytes, as stored."""
     e_tag: ETag | None = None
     """Where the origin gives it; not to be trusted for more than a hint, as a listing may be older than the object."""
+    last_modified: datetime | None = None
+    """In UTC, where the origin gives it; a hint as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,16 @@ class ListPage:
     objects: Sequence[Listed]
     prefixes: Sequence[str] = ()
     """With a delimiter: what the keys that have it behind the prefix begin with, up to and with it, each once."""
+    next: str | None = None
+    """Where the next page begins, in the store's own words; None on the last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class BucketPage:
+    """A part of the buckets that an origin lists to us."""
+
+    names: Sequence[str]
+    """As clients ask for them."""
     next: str | None = None
     """Where the next page begins, in the store's own words; None on the last one."""
 
@@ -113,6 +126,11 @@ class ObjectStore(Protocol):
         before. `origin/listing` walks over all. Raises `NotListable` where this origin has no listing, `NotFound` for
         a bucket that is not there.
         """
+        ...
+
+    async def bucket_page(self, provider: str, *, at: str | None = None, purpose: Purpose = "list") -> BucketPage:
+        """The buckets that can be asked for, one page for one request; `provider` is the store's own name, for
+        sentences. Raises `NotListable` where this origin does not list them."""
         ...
 
     def check_listable(self, below: ObjectRef) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rangecache.errors import OriginError
     from rangecache.model import ETag, ObjectMeta, ObjectRef
-    from rangecache.origin.base import ListPage
+    from rangecache.origin.base import BucketPage, ListPage
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,16 @@ class Dialect(Protocol):
 
     def read_listing(self, body: bytes) -> ListPage:
         """What a page says. Raises `InvalidAnswer` if it is none."""
+        ...
+
+    async def bucket_listing(self, provider: str, at: str | None) -> Target:
+        """Address and sign a request for one page of the buckets, as `ObjectStore.bucket_page`. Raises `NotListable`.
+
+        `error`, `mend` and `may_redirect` are asked about its answer with a `ref` that has neither bucket nor key."""
+        ...
+
+    def read_buckets(self, body: bytes) -> BucketPage:
+        """What such a page says. Raises `InvalidAnswer` if it is none."""
         ...
 
     def pin(self, meta: ObjectMeta) -> Mapping[str, str]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from rangecache.model import ObjectMeta, ObjectRef
-    from rangecache.origin.base import GetResult, ListPage, NotModified, ObjectStore, Purpose
+    from rangecache.origin.base import BucketPage, GetResult, ListPage, NotModified, ObjectStore, Purpose
     from rangecache.ranges import RangeSpec
 
 PATIENT_SHARE: Final = 0.5  # of the permits: the other half is always for those who are waited for
@@ -84,6 +84,15 @@ class Limited:
         await self._permits.acquire(ticket)
         try:
             return await self._store.list_page(below, delimiter=delimiter, at=at, purpose=purpose)
+        finally:
+            self._permits.release(ticket)
+
+    async def bucket_page(self, provider: str, *, at: str | None = None, purpose: Purpose = "list") -> BucketPage:
+        """As the store's, when it is its turn."""
+        ticket = Ticket(urgent=purpose not in PATIENT)
+        await self._permits.acquire(ticket)
+        try:
+            return await self._store.bucket_page(provider, at=at, purpose=purpose)
         finally:
             self._permits.release(ticket)
 

@@ -14,14 +14,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
 
 from rangecache.errors import GenerationGone, NotFound
-from rangecache.model import ETag, ObjectMeta
-from rangecache.origin.base import GetResult, Listed, ListPage
+from rangecache.model import ETag, ObjectMeta, ObjectRef
+from rangecache.origin.base import BucketPage, GetResult, Listed, ListPage
 from rangecache.origin.local import page_of, select, unchanged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-    from rangecache.model import ObjectRef
     from rangecache.origin.base import NotModified, Purpose
     from rangecache.ranges import ByteRange, RangeSpec
 
@@ -154,11 +153,18 @@ class MemoryStore:
         """As `ObjectStore.list_page`, in the order of the keys' UTF-8."""
         await self._note(MemoryRequest("LIST", below, None, None, None, purpose))
         found = [
-            Listed(ref.key, stored.meta.size, stored.meta.e_tag)
+            Listed(ref.key, stored.meta.size, stored.meta.e_tag, stored.meta.last_modified)
             for ref, stored in self._objects.items()
             if ref[:2] == below[:2] and ref.version is None and ref.key.startswith(below.key)
         ]
         return page_of(found, below.key, delimiter, at, self._page_entries)
+
+    async def bucket_page(self, provider: str, *, at: str | None = None, purpose: Purpose = "list") -> BucketPage:
+        """As `ObjectStore.bucket_page`: those that hold an object."""
+        await self._note(MemoryRequest("LIST", ObjectRef(provider, "", ""), None, None, None, purpose))
+        buckets = sorted({ref.bucket for ref in self._objects if at is None or ref.bucket > at})
+        page = buckets[: self._page_entries]
+        return BucketPage(page, page[-1] if len(buckets) > len(page) else None)
 
     def check_listable(self, below: ObjectRef) -> None:
         """It has a listing."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from rangecache.errors import BodyCut, GenerationGone, NotFound, OriginTimeout, RangecacheError, TransientError
 from rangecache.origin.base import GetResult, NotModified
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from rangecache.aio.clock import Clock
     from rangecache.model import ObjectMeta, ObjectRef
-    from rangecache.origin.base import ListPage, ObjectStore, Purpose
+    from rangecache.origin.base import BucketPage, ListPage, ObjectStore, Purpose
     from rangecache.ranges import RangeSpec
     from rangecache.telemetry import Cell, Metrics
 
@@ -149,17 +149,27 @@ class Observed:
         self, below: ObjectRef, *, delimiter: str = "", at: str | None = None, purpose: Purpose = "list"
     ) -> ListPage:
         """See `ObjectStore.list_page`."""
+        with self._watched(purpose):
+            return await self._store.list_page(below, delimiter=delimiter, at=at, purpose=purpose)
+
+    async def bucket_page(self, provider: str, *, at: str | None = None, purpose: Purpose = "list") -> BucketPage:
+        """See `ObjectStore.bucket_page`."""
+        with self._watched(purpose):
+            return await self._store.bucket_page(provider, at=at, purpose=purpose)
+
+    @contextmanager
+    def _watched(self, purpose: Purpose) -> Iterator[None]:
+        """One request, that ends well if nothing is raised."""
         started_at = self._clock.monotonic()
         outcome: Outcome = "error"
         try:
-            page = await self._store.list_page(below, delimiter=delimiter, at=at, purpose=purpose)
+            yield
             outcome = "ok"
         except BaseException as error:
             outcome = outcome_of(error)
             raise
         finally:
             self._ended(purpose, outcome, started_at)
-        return page
 
     def check_listable(self, below: ObjectRef) -> None:
         """As the store's."""

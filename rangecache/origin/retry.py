@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rangecache.aio.budget import RetryBudget
     from rangecache.aio.clock import Clock
     from rangecache.model import ObjectMeta, ObjectRef
-    from rangecache.origin.base import ListPage, ObjectStore, Purpose
+    from rangecache.origin.base import BucketPage, ListPage, ObjectStore, Purpose
     from rangecache.ranges import RangeSpec
 
 # The figures of AWS's "standard" retry mode, version 2.1 (botocore 1.44).
@@ -102,6 +102,15 @@ class Retrying:
         while True:
             try:
                 return await self._store.list_page(below, delimiter=delimiter, at=at, purpose=effort.purpose)
+            except TransientError as error:
+                await effort.again(error)
+
+    async def bucket_page(self, provider: str, *, at: str | None = None, purpose: Purpose = "list") -> BucketPage:
+        """See `ObjectStore.bucket_page`."""
+        effort = self._effort(purpose)
+        while True:
+            try:
+                return await self._store.bucket_page(provider, at=at, purpose=effort.purpose)
             except TransientError as error:
                 await effort.again(error)
 

@@ -22,6 +22,7 @@ from rangecache.errors import (
     RangeNotSatisfiable,
     TransientError,
 )
+from rangecache.model import ObjectRef
 from rangecache.origin import answers
 from rangecache.origin.answers import Asked, Extent
 from rangecache.origin.base import GetResult, NotModified
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from rangecache.aio.clock import Clock
-    from rangecache.model import ObjectMeta, ObjectRef
-    from rangecache.origin.base import ListPage, Purpose
+    from rangecache.model import ObjectMeta
+    from rangecache.origin.base import BucketPage, ListPage, Purpose
     from rangecache.origin.dialect import Dialect
     from rangecache.origin.session import WebSession, WireAnswer
     from rangecache.ranges import RangeSpec
@@ -140,12 +141,23 @@ class WebStore:
         self, below: ObjectRef, *, delimiter: str = "", at: str | None = None, purpose: Purpose = "list"
     ) -> ListPage:
         """See `ObjectStore.list_page`."""
-        asked = Asked(below)
 
         async def address(_method: str, _asked: Asked) -> tuple[Target, Mapping[str, str]]:
             return await self._dialect.listing(below, delimiter, at), {}
 
-        wire = await self._exchange("GET", asked, purpose, address)
+        return self._dialect.read_listing(await self._page(below, purpose, address))
+
+    async def bucket_page(self, provider: str, *, at: str | None = None, purpose: Purpose = "list") -> BucketPage:
+        """See `ObjectStore.bucket_page`."""
+
+        async def address(_method: str, _asked: Asked) -> tuple[Target, Mapping[str, str]]:
+            return await self._dialect.bucket_listing(provider, at), {}
+
+        return self._dialect.read_buckets(await self._page(ObjectRef(provider, "", ""), purpose, address))
+
+    async def _page(self, ref: ObjectRef, purpose: Purpose, address: _Address) -> bytes:
+        """The body of a listing, whole."""
+        wire = await self._exchange("GET", Asked(ref), purpose, address)
         body = Paced(wire, self._clock, self._min_rate)
         try:
             if wire.status != 200:
@@ -158,7 +170,7 @@ class WebStore:
                 self._on_listed(purpose, wire.taken_bytes)
         if len(text) > LIST_BODY_BYTES_MAX:
             raise InvalidAnswer(f"a page of the origin's listing is longer than {LIST_BODY_BYTES_MAX} bytes")
-        return self._dialect.read_listing(text)
+        return text
 
     def check_listable(self, below: ObjectRef) -> None:
         """See `ObjectStore.check_listable`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
@@ -21,8 +22,9 @@ from rangecache.errors import (
 )
 from rangecache.model import ETag, ObjectRef
 from rangecache.origin import listing, web
-from rangecache.origin.base import Listed, ListPage
+from rangecache.origin.base import BucketPage, Listed, ListPage
 from rangecache.origin.credentials import Anonymous, Static
+from rangecache.origin.limit import Limited
 from rangecache.origin.listing import list_all
 from rangecache.origin.memory import MemoryStore
 from rangecache.origin.observe import Observed, count_listed
@@ -74,10 +76,45 @@ def test_a_page_is_read() -> None:
     assert (list(read.prefixes), read.next) == (["a/z/"], "t==")
 
 
+@pytest.mark.parametrize(
+    ("text", "date"),
+    [
+        ("2009-10-12T17:50:30.000Z", datetime(2009, 10, 12, 17, 50, 30, tzinfo=UTC)),
+        ("2009-10-12T17:50:30", datetime(2009, 10, 12, 17, 50, 30, tzinfo=UTC)),
+        ("yesterday", None),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("", None),
+    ],
+)
+def test_a_date_is_read_where_it_is_one(text: str, date: datetime | None) -> None:
+    body = page("a/x").replace(b"<Size>", f"<LastModified>{text}</LastModified><Size>".encode())
+    assert s3_listing.read_page(body).objects[0].last_modified == date
+
+
 def test_a_key_is_decoded_once_and_only_where_the_answer_says_that_it_is_encoded() -> None:
     assert s3_listing.read_page(page("a%2520b+c")).objects[0].key == "a%2520b+c"
     encoded = s3_listing.read_page(page("a%2520b+c%0A", extra="<EncodingType>url</EncodingType>"))
     assert encoded.objects[0].key == "a%20b c\n"
+
+
+def buckets(*names: str, more: str = "") -> bytes:
+    inner = "".join(f"<Bucket><Name>{name}</Name><CreationDate>x</CreationDate></Bucket>" for name in names)
+    token = f"<ContinuationToken>{more}</ContinuationToken>" if more else ""
+    top = 'ListAllMyBucketsResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+    return f"<{top}><Owner><Name>x</Name></Owner><Buckets>{inner}</Buckets>{token}</ListAllMyBucketsResult>".encode()
+
+
+def test_buckets_are_read() -> None:
+    assert s3_listing.read_buckets(buckets("one", "two", more="t=")) == BucketPage(["one", "two"], "t=")
+    assert s3_listing.read_buckets(buckets()) == BucketPage([])
+    for body in (b"", page("a/x"), buckets("one")[:-9]):
+        with pytest.raises(InvalidAnswer):
+            s3_listing.read_buckets(body)
+
+
+def test_only_aws_is_asked_for_buckets_in_pages() -> None:
+    assert s3_listing.buckets_query(None, paged=False) == ""
+    assert s3_listing.buckets_query("t+", paged=True) == "continuation-token=t%2B&max-buckets=1000"
 
 
 BOMB = b"""<!DOCTYPE r [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>
@@ -147,6 +184,31 @@ async def test_a_bucket_without_credentials_is_asked_unsigned(session, origin: O
     origin.put("data/", page("a/1"))
     assert await keys(store, BELOW._replace(bucket="open")) == ["a/1"]
     assert "authorization" not in origin.requests[0].headers
+
+
+async def test_buckets_are_asked_for_signed_through_every_wrapper(
+    s3: WebStore, origin: Origin, metrics: Metrics, clock: ManualClock, budget: RetryBudget
+) -> None:
+    around = Retrying(Observed(s3, metrics, clock, "s3"), budget=budget, clock=clock, attempts=3, random=lambda: 0.0)
+    store = Limited(around, 1)
+    origin.put("", buckets("one", "two"))
+    origin.fail("", Status(503))
+    assert await store.bucket_page("s3") == BucketPage(["one", "two"])
+    assert [each.target for each in origin.requests] == ["/", "/"]
+    assert all("Credential=AKIDEXAMPLE" in each.headers["authorization"] for each in origin.requests)
+    assert metrics.origin_requests.total(purpose="list", outcome="throttled") == 1
+    assert metrics.origin_requests.total(purpose="retry", outcome="ok") == 1
+    origin.fail("", Status(403))
+    with pytest.raises(PermissionDenied, match="s3:ListAllMyBuckets"):
+        await store.bucket_page("s3")
+
+
+async def test_without_credentials_nobody_is_asked_for_buckets(session, origin: Origin, clock: ManualClock) -> None:
+    dialect = S3Dialect(endpoint=origin.url.rstrip("/"), credentials=Anonymous(), clock=clock)
+    store = WebStore(session, dialect, clock=clock, first_byte_timeout_s=30, min_rate=MinRate(16 * 1024, 10))
+    with pytest.raises(NotListable):
+        await store.bucket_page("s3")
+    assert not origin.requests
 
 
 @pytest.mark.parametrize(
@@ -227,6 +289,8 @@ async def test_a_web_server_has_no_listing(store: WebStore, origin: Origin) -> N
         await keys(store, below)
     with pytest.raises(NotListable, match="give a manifest"):
         store.check_listable(below)
+    with pytest.raises(NotListable, match="that are configured"):
+        await store.bucket_page("web")
     assert not origin.requests
 
 
@@ -293,6 +357,19 @@ def write(root: Path, *names: str) -> None:
 EVERYTHING = ObjectRef("local", "data", "")
 
 
+async def test_folders_that_are_configured_are_the_buckets(folder) -> None:
+    _, store = folder
+    assert await store.bucket_page("local") == BucketPage(["data", "gone"])
+
+
+async def test_buckets_in_memory_come_page_after_page() -> None:
+    store = MemoryStore(page_entries=1)
+    for bucket in ("b", "a"):
+        store.put(ObjectRef("m", bucket, "key"), b"x")
+    assert await store.bucket_page("m") == BucketPage(["a"], "a")
+    assert await store.bucket_page("m", at="a") == BucketPage(["b"])
+
+
 async def test_files_come_in_the_order_of_their_keys_over_any_number_of_pages(folder, monkeypatch) -> None:
     root, store = folder
     names = ["a-b", "a/b/c", "a/b-", "a/b", "a0", "b/1", "b/2/3/4", "b/2/3/5", "b/2", "é/x", "\U0001f642"]
@@ -327,7 +404,8 @@ async def test_the_tag_of_a_listing_is_that_of_the_file(folder) -> None:
     root, store = folder
     write(root, "file")
     (entry,) = (await store.list_page(EVERYTHING)).objects
-    assert entry == Listed("file", 1, (await store.head(EVERYTHING._replace(key="file"))).e_tag)
+    meta = await store.head(EVERYTHING._replace(key="file"))
+    assert entry == Listed("file", 1, meta.e_tag, meta.last_modified)
 
 
 async def test_faults_of_folders_are_told(folder) -> None:

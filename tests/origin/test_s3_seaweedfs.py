@@ -59,6 +59,12 @@ async def test_a_real_s3_server_read_with_static_keys_keeps_the_contract(check, 
     await check(S3Subject(seaweedfs, store))
 
 
+async def test_its_buckets_are_listed(seaweedfs: SeaweedFS, store: WebStore) -> None:
+    page = await store.bucket_page("s3")
+    assert {PRIVATE, PUBLIC} <= set(page.names)
+    assert page.next is None
+
+
 async def test_one_read_is_one_request(seaweedfs: SeaweedFS, store: WebStore) -> None:
     seaweedfs.put(PRIVATE, "once", b"0123456789")
     _, _, body = await read(store, ref("once"), ByteRange(2, 5))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Container
 
     from rangecache.model import ObjectMeta, ObjectRef
-    from rangecache.origin.base import Purpose
+    from rangecache.origin.base import BucketPage, Purpose
     from rangecache.origin.memory import MemoryStore
     from rangecache.ranges import RangeSpec
 
@@ -57,6 +57,9 @@ class Moody:
 
     def source(self, ref: ObjectRef) -> str:
         return self._store.source(ref)
+
+    async def bucket_page(self, provider: str, *, at: str | None = None, purpose: Purpose = "list") -> BucketPage:
+        return await self._store.bucket_page(provider, at=at, purpose=purpose)
 
     def check_listable(self, below: ObjectRef) -> None:
         self._store.check_listable(below)

@@ -11,17 +11,16 @@ import asyncio
 import mimetypes
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from rangecache.aio.clock import SystemClock
 from rangecache.errors import BodyCut, GenerationGone, NotFound, UnknownName
 from rangecache.model import ETag, ObjectMeta
-from rangecache.origin.base import GetResult
+from rangecache.origin.base import BucketPage, GetResult
 from rangecache.origin.local import select, unchanged
 from rangecache.origin.providers.file_listing import list_folder
-from rangecache.origin.providers.open_file import OpenFile, Stat, open_below
+from rangecache.origin.providers.open_file import OpenFile, open_below
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -107,6 +106,10 @@ class FileStore:
         """As `ObjectStore.list_page`, in the order of the keys' UTF-8; see `file_listing`."""
         return await self._in_worker(partial(list_folder, self._root(below), below, delimiter, at))
 
+    async def bucket_page(self, provider: str, *, at: str | None = None, purpose: Purpose = "list") -> BucketPage:
+        """As `ObjectStore.bucket_page`: all that are configured."""
+        return BucketPage(sorted(self._roots))
+
     def check_listable(self, below: ObjectRef) -> None:
         """Folders have a listing."""
 
@@ -151,7 +154,7 @@ class FileStore:
             ref=ref,
             size=at.size,
             e_tag=ETag(at.tag(), weak=not settled),
-            last_modified=_date(at),
+            last_modified=at.modified,
             validator=f"stat {at.tag()}" if settled else "",
             source=self.source(ref),
             headers={"content-type": self._content_type(ref.key)},
@@ -194,10 +197,3 @@ class FileStore:
 def _close_unwanted(opening: Future[OpenFile]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()
-
-
-def _date(at: Stat) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(at.modified_ns // 1_000_000_000, UTC)
-    except (OverflowError, ValueError, OSError):  # a file system may hold any number
-        return None

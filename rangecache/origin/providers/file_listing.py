@@ -124,7 +124,8 @@ class _Walk:
             return None
         if not stat.S_ISREG(found.st_mode):
             return None
-        return Listed(entry.key, found.st_size, ETag(Stat.of(found).tag()))
+        now = Stat.of(found)
+        return Listed(entry.key, now.size, ETag(now.tag()), now.modified)
 
 
 @contextmanager

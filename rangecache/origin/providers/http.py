@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rangecache.errors import OriginError
     from rangecache.model import ETag, ObjectMeta, ObjectRef
-    from rangecache.origin.base import ListPage
+    from rangecache.origin.base import BucketPage, ListPage
     from rangecache.origin.dialect import Answer
 
 _ETAG: Final = "etag "
@@ -103,6 +103,14 @@ class HttpDialect:
         raise _unlistable(below)
 
     def read_listing(self, body: bytes) -> ListPage:
+        """Raises `InvalidAnswer`: nothing was asked for."""
+        raise InvalidAnswer("a web server has no listing")
+
+    async def bucket_listing(self, provider: str, at: str | None) -> Target:
+        """Raises `NotListable`."""
+        raise NotListable(f"the buckets of {provider} are those that are configured")
+
+    def read_buckets(self, body: bytes) -> BucketPage:
         """Raises `InvalidAnswer`: nothing was asked for."""
         raise InvalidAnswer("a web server has no listing")
 

@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 import threading
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rangecache.errors import NotFound, OriginError, PermissionDenied, Unavailable
@@ -39,6 +40,14 @@ class Stat(NamedTuple):
     def of(cls, found: os.stat_result) -> Stat:
         """From `fstat`."""
         return cls(found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
+
+    @property
+    def modified(self) -> datetime | None:
+        """As a date; a file system may hold any number, and None is for those that are none."""
+        try:
+            return datetime.fromtimestamp(self.modified_ns // 1_000_000_000, UTC)
+        except (OverflowError, ValueError, OSError):
+            return None
 
     def tag(self) -> str:
         """As text, the same for the same stat only."""

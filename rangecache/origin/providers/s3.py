@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from yarl import URL
 
-from rangecache.errors import BadRequest, ConfigurationError, Unauthenticated
+from rangecache.errors import BadRequest, ConfigurationError, NotListable, Unauthenticated
 from rangecache.origin.credentials import Anonymous
 from rangecache.origin.dialect import Target
 from rangecache.origin.providers import s3_errors, s3_listing
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rangecache.aio.clock import Clock
     from rangecache.errors import OriginError
     from rangecache.model import ETag, ObjectMeta, ObjectRef
-    from rangecache.origin.base import ListPage
+    from rangecache.origin.base import BucketPage, ListPage
     from rangecache.origin.credentials import Credentials
     from rangecache.origin.dialect import Answer
     from rangecache.origin.providers.s3_credentials import S3Credentials
@@ -136,6 +136,21 @@ class S3Dialect:
         """A `ListBucketResult`."""
         return s3_listing.read_page(body)
 
+    async def bucket_listing(self, provider: str, at: str | None) -> Target:
+        """ListBuckets. Only AWS is asked for pages: not every other service knows them."""
+        credentials = await self._usable("")
+        region = self._region_of(S3Bucket("", self._region))
+        query = s3_listing.buckets_query(at, paged=self._endpoint.base is None)
+        url = self._endpoint.service(region, query)
+        if credentials is None:
+            raise NotListable(f"without credentials the buckets of {provider} cannot be listed; name one")
+        signed = sign("GET", url, {}, credentials, region=region, now_s=self._clock.wall())
+        return Target(URL(url, encoded=True), signed)
+
+    def read_buckets(self, body: bytes) -> BucketPage:
+        """A `ListAllMyBucketsResult`."""
+        return s3_listing.read_buckets(body)
+
     def pin(self, meta: ObjectMeta) -> Mapping[str, str]:
         """If-Match with the ETag, which on S3 is strong and is checked before the range."""
         return {"If-Match": meta.validator.removeprefix("etag ")}
@@ -148,6 +163,8 @@ class S3Dialect:
         """By S3's error code, else by status."""
         options = self._options(ref)
         code = s3_errors.read_error(answer.body).code
+        if not ref.bucket and answer.status == 403:
+            return s3_errors.unlisted_buckets(ref.provider, self._credentials.describe(), code)
         if options.missing_403_is_404 and answer.status == 403 and code in ("", "AccessDenied"):
             return s3_errors.missing(ref)
         if self._goes_unsigned(options.bucket) and answer.status in (401, 403) and not options.anonymous:
@@ -191,6 +208,8 @@ class S3Dialect:
         known = self._buckets.get(ref.bucket)
         if known is not None:
             return known
+        if not ref.bucket:  # the listing of buckets
+            return S3Bucket("", self._region)
         if fault := bucket_fault(ref.bucket):
             raise BadRequest(f"the name of an S3 bucket {fault}")
         return S3Bucket(ref.bucket, self._region)

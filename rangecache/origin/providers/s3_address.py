@@ -88,6 +88,11 @@ class Endpoint:
         """The address of a bucket, with the query of a listing."""
         return f"{self._bucket(bucket, region)}/?{query}"
 
+    def service(self, region: str, query: str) -> str:
+        """The address of the service itself, with the query of a listing of its buckets."""
+        base = self.base or f"https://{_host(region)}"
+        return f"{base}/?{query}" if query else f"{base}/"
+
     def _bucket(self, bucket: str, region: str) -> str:
         if self.base is not None:
             return f"{self.base}/{bucket}"

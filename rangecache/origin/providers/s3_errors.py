@@ -108,6 +108,14 @@ def missing(ref: ObjectRef, said: str = "403, by missing_403_is_404") -> NotFoun
     return NotFound(f"S3 has no object {ref} ({said})")
 
 
+def unlisted_buckets(provider: str, as_whom: str, code: str) -> PermissionDenied:
+    """That S3 does not say which buckets there are."""
+    return PermissionDenied(
+        f"S3 does not list the buckets of {provider} to {as_whom}; they need s3:ListAllMyBuckets, or name the bucket"
+        f" ({f'403 {code}'.strip()})"
+    )
+
+
 def explain(answer: Answer, ref: ObjectRef, sent: Sent) -> OriginError:
     """The error that an answer means, with a sentence that says what to do."""
     code, status = read_error(answer.body).code, answer.status
