@@ -1,10 +1,7 @@
 """The database of the catalog: records of objects by their names. Blocking; one thread uses it.
 
-It is `diskcache_community.Cache`, JSON only. A record that cannot be read is absent, a database that cannot be used is
-put aside and begun anew, and nobody hears of either but the log.
-
-A row's key is the object's name as text, `provider/bucket/key`, behind it a newline and the version where one was asked
-for: so the rows lie in the order of the names, and those under a prefix lie together.
+It is `diskcache_community.Cache`; what its rows hold `read/catalog_rows` says. A record that cannot be read is absent,
+a database that cannot be used is put aside and begun anew, and nobody hears of either but the log.
 """
 
 from __future__ import annotations
@@ -15,32 +12,29 @@ import os
 import re
 import shutil
 import sqlite3
-import sys
-import zlib
 from contextlib import closing, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from diskcache_community import Cache, Disk, Timeout
-from diskcache_community.core import METADATA, MODE_RAW, UNKNOWN
+from diskcache_community import Cache, Timeout
+from diskcache_community.core import METADATA
 
-from rangecache.model import ObjectRef
+from rangecache.read.catalog_rows import RECORD_BYTES_MAX, JSONRows, Page, entry_of, record_in, row_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from rangecache.model import ObjectRef
+    from rangecache.read.catalog_rows import Record
     from rangecache.read.selection import Selection
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Record = dict[str, Any]
 
 FORMAT_VERSION: Final = 2
 """Of the rows. Part of the folder's name and of the database's own header: another version is begun anew."""
 DATABASE_BYTES_MAX: Final = 128 * 1024 * 1024
 """About 200,000 objects. Beyond it the records that were stored longest ago go, after each batch."""
-RECORD_BYTES_MAX: Final = 256 * 1024
-"""As JSON. Response headers are bounded well below it; it also bounds what a damaged row may unpack to."""
 PUT_ASIDE_MAX: Final = 3
 """Databases given up in one run of the program; if the next one fails as well, the disk is at fault."""
 LOCK_WAIT_S: Final = 1
@@ -61,24 +55,6 @@ _SETTINGS: Final[dict[str, Any]] = {
     "disk_min_file_size": 1 << 30,  # every value lies in its row, none in a file beside the database
     "disk_pickle_protocol": 0,  # never used
 }
-
-
-class Entry(NamedTuple):
-    """A row."""
-
-    row: str
-    """Its key: where the next page goes on."""
-    ref: ObjectRef
-    record: Record | None
-    """None where it was not asked for, or cannot be read."""
-
-
-class Page(NamedTuple):
-    """Rows in the order of their keys."""
-
-    entries: list[Entry]
-    last: str | None
-    """The key behind which there may be more; None at the end."""
 
 
 class CatalogDatabase:
@@ -155,7 +131,7 @@ class CatalogDatabase:
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         self._remove_other_formats()
         _examine(self._path)
-        self._cache = Cache(self._folder, timeout=LOCK_WAIT_S, disk=_JSONOnly, **_SETTINGS)
+        self._cache = Cache(self._folder, timeout=LOCK_WAIT_S, disk=JSONRows, **_SETTINGS)
         self._opened = os.stat(self._path)
         return self._cache
 
@@ -190,7 +166,7 @@ class CatalogDatabase:
         query = f"SELECT {columns} FROM Cache WHERE {where} ORDER BY key LIMIT ?"  # noqa: S608 - all words are ours
         with self._connection() as database:
             rows = database.execute(query, (*bounds, limit)).fetchall()
-        return Page([_entry(*row) for row in rows], rows[-1][0] if len(rows) == limit else None)
+        return Page([entry_of(*row) for row in rows], rows[-1][0] if len(rows) == limit else None)
 
     def _delete(self, selection: Selection, limit: int) -> Page:
         # Not through the library: it would also delete the file that a damaged row names, wherever that is.
@@ -216,38 +192,9 @@ class CatalogDatabase:
                 raise
 
 
-def row_key(ref: ObjectRef) -> str | None:
-    """The key of an object's row; None if it can have none, because its name would be read as another's."""
-    name = str(ref)
-    if "\n" in name:
-        return None
-    return name if ref.version is None else f"{name}\n{ref.version}"
-
-
-def _entry(key: str, mode: Any, filename: Any, value: Any) -> Entry:
-    name, mark, version = key.partition("\n")
-    provider, _, rest = name.partition("/")
-    bucket, _, key_of_object = rest.partition("/")
-    # A hundred thousand names have few providers and buckets among them.
-    ref = ObjectRef(sys.intern(provider), sys.intern(bucket), key_of_object, version if mark else None)
-    record = None
-    if mode == MODE_RAW and filename is None and isinstance(value, bytes):
-        with suppress(ValueError, zlib.error):
-            record = _record_in(_unpack(value), ref)
-    return Entry(key, ref, record)
-
-
-def _record_in(found: Any, ref: ObjectRef) -> Record | None:
-    # The name is kept with the record too: a damaged index may lead to the row of another object.
-    match found:
-        case [name, dict() as record] if name == list(ref):
-            return record
-    return None
-
-
 def _read(cache: Cache, ref: ObjectRef) -> Record | None:
     key = row_key(ref)
-    return None if key is None else _record_in(cache.get(key), ref)
+    return None if key is None else record_in(cache.get(key), ref)
 
 
 def _write(cache: Cache, changes: Sequence[tuple[ObjectRef, Record | None]]) -> bool:
@@ -291,39 +238,3 @@ def _examine(path: str) -> None:
         stored = dict(database.execute("SELECT key, value FROM Settings").fetchall())
         if any(key not in METADATA and _SETTINGS.get(key) != value for key, value in stored.items()):
             raise sqlite3.DatabaseError("its settings are not ours")
-
-
-class _JSONOnly(Disk):
-    """The library reads whatever a row says it is: a row of mode 4 is unpickled, which runs code.
-
-    Here a key is text, a value is JSON, and an unreadable row is deleted and absent (`on_error`).
-    """
-
-    on_error = "miss"
-
-    def get(self, key: Any, raw: bool) -> Any:
-        """A row's key."""
-        if not raw or not isinstance(key, str):
-            raise ValueError("a key that is no text")
-        return key
-
-    def store(self, value: Any, read: bool, key: Any = UNKNOWN) -> Any:
-        """What a row holds for a value."""
-        return super().store(zlib.compress(json.dumps(value).encode(), 1), read=False, key=key)
-
-    def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> Any:
-        """A row's value."""
-        if mode != MODE_RAW or filename is not None or read or not isinstance(value, bytes):
-            raise ValueError("a value that is no JSON in its row")
-        return _unpack(value)
-
-
-def _unpack(packed: bytes) -> Any:
-    unpacking = zlib.decompressobj()
-    text = unpacking.decompress(packed, RECORD_BYTES_MAX)
-    if not unpacking.eof:
-        raise ValueError("cut, or longer than any record")
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("nested deeper than any record") from error

@@ -16,14 +16,15 @@ from rangecache.aio.tasks import Background
 from rangecache.blocks.threads import Threads, wait_at_most
 from rangecache.errors import TierError
 from rangecache.read.catalog import Purged
-from rangecache.read.catalog_database import CatalogDatabase, Entry, Page, row_key
+from rangecache.read.catalog_database import CatalogDatabase
+from rangecache.read.catalog_rows import Entry, Page, row_key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from rangecache.aio.clock import Clock
     from rangecache.model import ObjectRef
-    from rangecache.read.catalog_database import Record
+    from rangecache.read.catalog_rows import Record
     from rangecache.read.selection import Selection
 
 PENDING_MAX: Final = 4096

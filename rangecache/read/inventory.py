@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from rangecache.blocks.base import Held, steps
 from rangecache.errors import TierError
 from rangecache.model import ObjectRef
-from rangecache.read.catalog_database import row_key
+from rangecache.read.catalog_rows import row_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rangecache.blocks.outlook import Outlook
     from rangecache.blocks.tiers import Tiers
     from rangecache.read.catalog import Catalog
-    from rangecache.read.catalog_database import Page
+    from rangecache.read.catalog_rows import Page
     from rangecache.read.known import Known
     from rangecache.read.selection import Selection
 

@@ -17,7 +17,7 @@ import pytest
 
 from rangecache.errors import TierError
 from rangecache.model import ObjectRef
-from rangecache.read import catalog_database, catalog_store
+from rangecache.read import catalog_database, catalog_rows, catalog_store
 from rangecache.read.catalog_database import PUT_ASIDE_MAX
 from rangecache.read.catalog_store import DiskCatalogStore
 from rangecache.read.selection import Selection
@@ -220,7 +220,7 @@ async def test_the_database_is_bounded_and_the_oldest_records_go(
 async def test_a_record_larger_than_any_should_be_is_not_kept_and_replaces(open_store: OpenStore) -> None:
     await written(open_store)
     store = open_store()
-    store.put(REF, {"headers": {"x": "y" * catalog_database.RECORD_BYTES_MAX}})
+    store.put(REF, {"headers": {"x": "y" * catalog_rows.RECORD_BYTES_MAX}})
     await store.aclose()
     assert await open_store().get(REF) is None
 
