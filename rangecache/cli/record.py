@@ -9,6 +9,7 @@ import click
 
 from rangecache.cli.admin_client import AdminError, admin_option
 from rangecache.cli.interrupt import Interrupt
+from rangecache.cli.readable import count
 from rangecache.jobs.manifest import Merged
 from rangecache.settings.units import parse_duration
 from rangecache.trace import TracedRead, TraceWriter, read_trace
@@ -57,7 +58,8 @@ def record(file: str, kind: str, duration: str | None, admin: AdminClient) -> in
         job = admin.get(path).document
     lost = job["progress"]["lost"]
     click.echo(
-        f"recorded {tape.reads} reads of {len(tape.objects)} objects, {tape.bytes} bytes; {lost} reads were lost",
+        f"recorded {count(tape.reads, 'read')} of {count(len(tape.objects), 'object')}, {tape.bytes} bytes;"
+        f" {count(lost, 'read')} {'was' if lost == 1 else 'were'} lost",
         err=True,
     )
     if job["state"] != "done":

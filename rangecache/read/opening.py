@@ -182,7 +182,8 @@ class Opener:
                 await self._get(flight, question, spec)
             except RangeNotSatisfiable as error:
                 # Beyond the end, or an empty object, where no range is satisfiable. Either way the object is there,
-                # and its validator is wanted.
+                # and its validator is wanted. So are its headers: those of the 416 are about the error document, and
+                # would give an empty object another type, coding and time to be fresh, even where it has an ETag.
                 try:
                     await self._get(flight, question, None if error.size == 0 else first_block)
                 except RangeNotSatisfiable:

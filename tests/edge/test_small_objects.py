@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rangecache.testing.clock import ManualClock
+from rangecache.testing.faults import Headers, IgnoreRange
 from rangecache.testing.objects import stamped
 from tests.edge.rig import BLOCK, running
 
@@ -56,3 +57,25 @@ async def test_an_empty_object_costs_two_requests_at_first_sight_and_one_later()
         await clock.advance(3601)
         assert (await rig.get("k")).status == 200
         assert rig.asked()[2:] == [None]
+
+
+async def test_an_empty_object_has_headers_of_its_own_and_not_those_of_the_answer_that_refuses_its_range() -> None:
+    async with running(freshness=[{"match": "**", "ttl": "origin"}]) as rig:
+        rig.origin.put("b/k", b"", etag='"empty"', content_type="image/tiff", headers={"Cache-Control": "max-age=600"})
+        about_the_error = {"ETag": '"empty"', "Content-Type": "application/xml", "Cache-Control": "no-store"}
+        rig.origin.fail("b/k", Headers(about_the_error), when=lambda each: each.range is not None)
+        for _ in range(2):
+            answer = await rig.get("k")
+            assert (answer.status, answer.headers["content-type"]) == (200, "image/tiff")
+            assert (answer.headers["etag"], answer.headers["cache-control"]) == ('"empty"', "max-age=600")
+        assert rig.origin.log.count("b/k", status=416) == 1
+        assert len(rig.asked()) == 2, "a 416 with an ETag is not enough to do without the second request"
+
+
+async def test_an_empty_object_costs_one_request_where_the_origin_answers_a_range_of_it_with_all_of_it() -> None:
+    async with running() as rig:
+        rig.origin.put("b/k", b"")
+        rig.origin.fail("b/k", IgnoreRange(), times=None)  # as nginx does for an empty file
+        for _ in range(2):
+            assert (await rig.get("k")).status == 200
+        assert len(rig.asked()) == 1
