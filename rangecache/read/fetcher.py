@@ -150,17 +150,42 @@ class Fetcher:
             found[self._start(known, blocks, purpose)] = None
         return sorted(found, key=lambda run: run.start)
 
-    def fetch_ahead(self, known: Known, indices: Iterable[int], most: int | None = None) -> list[Run]:
+    def fetch_ahead(self, known: Known, indices: Iterable[int], most: int | None = None) -> list[tuple[Run, range]]:
         """Start the runs that bring those of the blocks, ascending, which are not here and not on their way, but not
-        more than `most` of them. No reader waits for them."""
-        missing = (
-            index
-            for index in indices
-            if (key := known.block_key(index)) not in self._flying and not self._tiers.contains(key)
-        )
+        more than `most` of them. No reader waits for them. Gives the runs, each with what it brings of that: where they
+        lie beside a run that has not been asked for yet, that one is made longer."""
+        missing = (index for index in indices if not self.coming(known, index))
         return [
-            self._start(known, blocks, "prefetch") for blocks in runs(islice(missing, most), self.run_blocks(known))
+            (self._widened(known, blocks) or self._start(known, blocks, "prefetch"), blocks)
+            for blocks in runs(islice(missing, most), self.run_blocks(known))
         ]
+
+    def coming(self, known: Known, index: int) -> bool:
+        """Whether the block is here or on its way."""
+        key = known.block_key(index)
+        return key in self._flying or self._tiers.contains(key)
+
+    def unsent(self, known: Known, blocks: range) -> Run | None:
+        """The one run that has just been started for what is missing of these blocks; None where there are several, or
+        nothing is missing, or the origin has been asked already."""
+        found = {run for index in blocks if (run := self._flying.get(known.block_key(index))) is not None}
+        run = found.pop() if len(found) == 1 else None
+        return run if run is not None and not run.sent and run.purpose == "demand" else None
+
+    def _widened(self, known: Known, blocks: range) -> Run | None:
+        """A run that has not been asked for yet and ends or begins where these blocks begin or end, made longer by
+        them; None if there is none."""
+        for beside in (blocks.start - 1, blocks.stop):
+            run = self._flying.get(known.block_key(beside))
+            if run is None or run.sent or run.purpose == "warm":
+                continue
+            if len(run.blocks) + len(blocks) > self.run_blocks(known):
+                continue
+            before_bytes = run.length
+            run.widen(blocks)
+            self._expect(run, run.length - before_bytes)
+            return run
+        return None
 
     def _start(self, known: Known, blocks: range, purpose: Purpose) -> Run:
         run = Run(known, blocks, purpose)
@@ -178,6 +203,7 @@ class Fetcher:
         whole = answer.range.end == known.meta.size
         last = -(-answer.range.end // block_bytes) if whole else answer.range.end // block_bytes
         run = Run(known, range(first, max(first, last)))
+        run.sent = True
         self._register(run, epoch)
         run.task = asyncio.current_task()
         if run.task is not None:
@@ -234,6 +260,7 @@ class Fetcher:
             self._failed(run, error)
 
     async def _fetch(self, run: Run) -> None:
+        run.sent = True
         meta = run.known.meta
         # The operator's `immutable` may stand in for a validator that the origin does not have: nothing to pin to.
         pin = None if meta.validator == IMMUTABLE else meta
@@ -296,10 +323,13 @@ class Fetcher:
     def _register(self, run: Run, epoch: int) -> None:
         run.epoch = epoch
         # A warm run is ahead of no reader: it takes no room from those who are read from.
-        ahead_bytes = 0 if run.purpose == "warm" else run.length
-        self._coming[run] = ahead_bytes
+        self._expect(run, 0 if run.purpose == "warm" else run.length)
+
+    def _expect(self, run: Run, ahead_bytes: int) -> None:
+        """Enter what a run is to bring into the books."""
+        self._coming[run] = self._coming.get(run, 0) + ahead_bytes
         self._coming_bytes += ahead_bytes
-        if self._epochs.over(run.known.meta.ref, epoch):
+        if self._epochs.over(run.known.meta.ref, run.epoch):
             return  # it is for its own readers alone
         for index in run.blocks:
             self._flying.setdefault(run.known.block_key(index), run)

@@ -93,6 +93,10 @@ class Grids:
         index = isinstance(wanted, SuffixRange) and wanted.length <= INDEX_BYTES_MAX
         return self._small if index else self._large
 
+    def is_small(self, block_bytes: int) -> bool:
+        """Whether this is the size for readers of pieces here and there."""
+        return block_bytes < self._large
+
     def trial(self) -> Trial | None:
         """For an object that is read for the first time. None where there is but one size."""
         return Trial((self._large, self._small)) if self._small < self._large else None

@@ -3,6 +3,7 @@
 `streams` says where readers are going, and `habits` what they will read of an object that they have just opened; this
 file asks for it, keeps the books, and stops:
 
+* what lies around a read is asked for in the GET of the read itself, where much of it has been read (`density`);
 * what nobody has come for yet is bounded in bytes, all objects together;
 * requests are sent with the purpose `prefetch`: the origin's permits go to everybody else first, and they are never
   repeated. A reader who comes while one is on its way waits for that very one (`Fetcher.claim`), and asks for himself
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 from rangecache.errors import TransientError
 from rangecache.ranges import block_indices, block_range
+from rangecache.read.density import Density
 from rangecache.read.track import Course, Track
 
 if TYPE_CHECKING:
@@ -100,7 +102,7 @@ class Prefetcher:
         """A read that is not answered from memory at once. Its reader claims what he needs, and then calls `follow`."""
         track, expected = self._track(known)
         self._note(track, ranges)
-        return Course(track, *self._observe(track, ranges), expected)
+        return Course(track, ranges, *self._observe(track, ranges), expected)
 
     def opened(self, known: Known) -> None:
         """The object was opened by a request that read nothing of it: what is mostly read next is fetched."""
@@ -112,12 +114,14 @@ class Prefetcher:
         if self._tracks.get(course.track.known.meta.generation) is course.track:
             self._expect(course.track, course.expected)
             self._go_ahead(course.track, course.streams)
+            self._go_around(course)
 
     def left(self, course: Course) -> None:
         """The reader went away in the middle of an answer."""
         for stream in course.streams:
             stream.jump()
-        self._leave([run for run, ledger in course.track.runs.items() if ledger in course.streams])
+        left = (*course.streams, course.track.density)
+        self._leave([run for run, ledger in course.track.runs.items() if ledger in left])
 
     def _track(self, known: Known) -> tuple[Track, Sequence[int]]:
         """The readers of this version; and which blocks are expected to be read next, if it is only being opened."""
@@ -130,12 +134,17 @@ class Prefetcher:
         if track is not None:
             self._end(track)  # its blocks have another size now; that was its trial
         opening, expected = self._habits.begin(known)
-        track = self._tracks[generation] = Track(known, self._max_window_bytes, opening, trial)
+        track = self._tracks[generation] = Track(known, self._max_window_bytes, opening, trial, self._density(known))
         track.seen_at = self._clock.monotonic()
         self._watch(track)
         while len(self._tracks) > TRACKS_MAX:
             self._end(next(iter(self._tracks.values())))
         return track, expected
+
+    def _density(self, known: Known) -> Density | None:
+        if self._grids.is_small(known.block_bytes):
+            return None
+        return Density(known.block_bytes, min(self._max_window_bytes, self._fetcher.run_bytes))
 
     def _note(self, track: Track, ranges: Sequence[ByteRange]) -> None:
         """Learn from a read of an object that is being opened or tried."""
@@ -167,6 +176,8 @@ class Prefetcher:
         streams: dict[Sweep | Stride, None] = {}
         for wanted in ranges[:RANGES_WATCHED]:
             owner = self._take(track, wanted, taken)
+            if owner is not None and owner is track.density:
+                track.density.used_by(wanted.length)
             stream = track.streams.observe(wanted, owner)
             if stream is not None:
                 streams[stream] = None
@@ -208,6 +219,26 @@ class Prefetcher:
         for stream in track.streams.trim():
             self._over(track, stream)
 
+    def _go_around(self, course: Course) -> None:
+        """Make the GET of this read longer, if much of what lies around it has been read."""
+        track, density = course.track, course.track.density
+        if density is None or len(course.ranges) != 1 or not self._allowed(track.known):
+            return
+        self._waste(track, density.late())
+        wanted, known = course.ranges[0], track.known
+        run = self._fetcher.unsent(known, block_indices(wanted, known.block_bytes))
+        if run is None or any(map(track.streams.convinced, course.streams)):
+            return
+        planned = density.plan(
+            wanted.length,
+            run.blocks,
+            -(-known.meta.size // known.block_bytes),
+            lambda index: index not in track.unused and self._tiers.contains(known.block_key(index)),
+            lambda index: self._fetcher.coming(known, index),
+            (self._memory_bytes - self.unused_bytes) // known.block_bytes,
+        )
+        self._fetch(track, density, planned)
+
     def _over(self, track: Track, stream: Sweep | Stride) -> None:
         self._waste(track, stream.pending)
         track.streams.end(stream)
@@ -215,29 +246,31 @@ class Prefetcher:
     def _fetch(self, track: Track, ledger: Ledger, blocks: Iterable[int], most: int | None = None) -> None:
         """Fetch what of the blocks nobody has or fetches, at most so many, and enter it in the books."""
         known = track.known
-        for run in self._fetcher.fetch_ahead(known, blocks, most):
-            for index in run.blocks:
+        for run, brought in self._fetcher.fetch_ahead(known, blocks, most):
+            for index in brought:
                 if index in track.unused:  # the first time it was evicted before anybody came
                     self._settle(track, index, used=False)
                 track.unused[index] = ledger
                 ledger.pending[index] = None
                 self.unused_bytes += block_range(index, known.block_bytes, known.meta.size).length
+            self._watch(track)
+            if run in track.runs:
+                continue  # it has been made longer, perhaps for another reason
             track.runs[run] = ledger
             self._fetcher.follow(run)
-            self._watch(track)
             if run.task is not None:
                 run.task.add_done_callback(partial(self._landed, track, run))
 
     def _landed(self, track: Track, run: Run, _: asyncio.Task[None]) -> None:
         """Strike what did not arrive from the books: it has been neither used nor wasted."""
-        ledger = track.runs.pop(run, None)
-        if ledger is None or run.error is None:
+        if track.runs.pop(run, None) is None or run.error is None:
             return
         if isinstance(run.error, TransientError):
             self._strain.note(run.known.meta.ref.provider)  # in trouble it is asked for what is needed and nothing else
         for index in run.blocks:
             span = block_range(index, track.known.block_bytes, track.known.meta.size)
-            if span.end > run.arrived and track.unused.get(index) is ledger:
+            ledger = track.unused.get(index)
+            if span.end > run.arrived and ledger is not None:
                 del ledger.pending[index]
                 self._strike(track, index)
 

@@ -37,6 +37,7 @@ class Run:
         "opened",
         "purpose",
         "readers",
+        "sent",
         "start",
         "task",
     )
@@ -50,6 +51,8 @@ class Run:
         self.end = max(self.start, min(blocks.stop * known.block_bytes, known.meta.size))
         self.arrived = self.start
         """Bytes before this offset of the object are here."""
+        self.sent = False
+        """The origin has been asked: it cannot be made longer any more."""
         self.opened = False
         """The origin's answer has been checked: it is of this version and has these bytes."""
         self.error: RangecacheError | None = None
@@ -83,6 +86,12 @@ class Run:
     def done(self) -> bool:
         """Nothing more will come: all is here, or it failed."""
         return self.error is not None or self.arrived >= self.end
+
+    def widen(self, blocks: range) -> None:
+        """Bring these blocks too, which touch it. Not once it has been sent."""
+        self.blocks = range(min(self.blocks.start, blocks.start), max(self.blocks.stop, blocks.stop))
+        self.start = self.arrived = self.blocks.start * self.known.block_bytes
+        self.end = min(self.blocks.stop * self.known.block_bytes, self.known.meta.size)
 
     # --- the filling side -----------------------------------------------------------------------------------------
 

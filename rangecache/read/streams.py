@@ -120,7 +120,10 @@ class Sweep(Stream):
             return clear and first > self._at - LATE_READS * reach
         if not self._at <= first <= self._at + (reach if clear else 1):
             return False
+        follows = first <= self._at + 1
         self._move(last, last - first + 1)
+        if not follows:
+            self._moved = False  # what it left out may still come, and if not then this was no part of the way
         self.evidence += 1
         return True
 

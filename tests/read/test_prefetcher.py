@@ -83,7 +83,7 @@ async def _act(steps: list[tuple[str, int, int]], failing: set[int], memory_byte
     asked = sum(
         -(-request.range.end // BLOCK) - request.range.start // BLOCK
         for request in cache.origin.requests
-        if request.purpose == "prefetch" and isinstance(request.range, ByteRange)
+        if isinstance(request.range, ByteRange)  # of readers too: their GETs are made longer
     )
     assert booked <= asked
     await cache.background.aclose()

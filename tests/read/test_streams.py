@@ -233,6 +233,15 @@ def _three(start: int) -> list[int]:
     return [start, start + BLOCK, start + 2 * BLOCK]
 
 
+def test_who_leaves_something_out_gets_no_more_ahead_until_he_goes_on_from_there() -> None:
+    reader = Reader()
+    for start, end in ((0, 4), (4, 6)):
+        assert reader.read(start * BLOCK, end * BLOCK) == []
+    assert reader.read(6 * BLOCK, 9 * BLOCK) == [9, 10, 11]
+    assert reader.read(14 * BLOCK, 18 * BLOCK) == [], "beyond what was fetched ahead, which nobody has come for"
+    assert reader.read(18 * BLOCK, 20 * BLOCK)
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 900)), max_size=60),
     st.integers(1, 5000),
