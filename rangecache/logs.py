@@ -179,3 +179,12 @@ def configure(telemetry: Telemetry, stream: TextIO) -> None:
     # One line for each request of the admin port and a traceback for each scanner that says nonsense: not ours.
     logging.getLogger("aiohttp.access").setLevel(logging.CRITICAL)
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    sdk = logging.getLogger("botocore.credentials")
+    if _without_traceback not in sdk.filters:
+        sdk.addFilter(_without_traceback)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Tracebacks of that logger quote what credential processes and token services printed."""
+    record.exc_info = record.exc_text = None
+    return True

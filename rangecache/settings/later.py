@@ -29,7 +29,6 @@ class Later(NamedTuple):
 
 _BUCKET: Final = ("providers", "*", "buckets", "*")
 _CREDENTIALS: Final = ("providers", "*", "credentials")
-_STATIC_KEY: Final = "give access_key_id with its secret, a profile, or nothing for the AWS SDK's own chain"
 
 KEYS: Final[dict[tuple[str, ...], Later]] = {
     ("server", "s3_listen"): Later("set it to null; S3 clients can read objects over server.listen"),
@@ -42,11 +41,6 @@ KEYS: Final[dict[tuple[str, ...], Later]] = {
     ("telemetry", "otlp_endpoint"): Later("set it to null and scrape /metrics of the admin port"),
     ("s3_front",): Later("remove it; objects are read over server.listen"),
     ("providers", "*", "preset"): Later("remove it and give endpoint and region"),
-    (*_CREDENTIALS, "assume_role"): Later("remove it and name a profile that assumes the role"),
-    (*_CREDENTIALS, "web_identity"): Later(f"remove it; {_STATIC_KEY}"),
-    (*_CREDENTIALS, "imds"): Later(f"remove it; {_STATIC_KEY}"),
-    (*_CREDENTIALS, "command"): Later("remove it and name a profile that has a credential_process"),
-    (*_CREDENTIALS, "url"): Later(f"remove it; {_STATIC_KEY}"),
     (*_CREDENTIALS, "bearer_file"): Later("remove it; http providers ask without credentials"),
     (*_CREDENTIALS, "basic_file"): Later("remove it; http providers ask without credentials"),
     (*_CREDENTIALS, "headers_file"): Later("remove it; http providers ask without credentials"),

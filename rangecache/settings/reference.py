@@ -11,7 +11,16 @@ from pydantic_core import PydanticUndefined
 
 from rangecache.settings.fields import Section
 from rangecache.settings.later import KEYS, VALUES
-from rangecache.settings.providers import FileProvider, HttpBucket, HttpProvider, S3Bucket, S3Credentials, S3Provider
+from rangecache.settings.providers import (
+    FileProvider,
+    HttpBucket,
+    HttpProvider,
+    S3Bucket,
+    S3Credentials,
+    S3Provider,
+    S3Role,
+    S3WebIdentity,
+)
 from rangecache.settings.schema import sections_in
 from rangecache.settings.sections import FreshnessRule, Settings
 from rangecache.settings.sources import FLAGS
@@ -66,6 +75,8 @@ def reference() -> str:
         ("One rule of `freshness`", FreshnessRule),
         ("A provider of kind `s3`", S3Provider),
         ("`credentials` of an `s3` provider", S3Credentials),
+        ("`assume_role` of those `credentials`", S3Role),
+        ("`web_identity` of those `credentials`", S3WebIdentity),
         ("One of an `s3` provider's `buckets`", S3Bucket),
         ("A provider of kind `http`", HttpProvider),
         ("One of an `http` provider's `buckets`", HttpBucket),

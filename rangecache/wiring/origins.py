@@ -84,7 +84,7 @@ class Origins:
             case HttpProvider():
                 store = self._web(name, http_dialect(provider))
             case S3Provider():
-                dialect = s3_dialect(provider, self._clock)
+                dialect = s3_dialect(provider, self._clock, self._settings.egress)
                 self._s3.append(dialect)
                 store = self._web(name, dialect)
         retrying = Retrying(

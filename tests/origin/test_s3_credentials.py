@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rangecache.errors import Unauthenticated
-from rangecache.origin.providers.s3_credentials import S3Credentials, from_files, from_sdk
+from rangecache.origin.providers.s3_credentials import KeyFiles, S3Credentials, fetched
+from rangecache.origin.providers.s3_sdk import from_sdk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,7 @@ async def test_secret_files_are_read_again_after_a_rejection(tmp_path: Path, clo
     secret, token = tmp_path / "secret", tmp_path / "token"
     secret.write_text("one\n")
     token.write_text("t-one\n")
-    credentials = from_files("AKIA", secret, token, clock=clock)
+    credentials = fetched(KeyFiles("AKIA", secret, token), clock=clock)
     assert await credentials.get() == S3Credentials("AKIA", "one", "t-one")
     secret.write_text("two\n")
     token.write_text("t-two\n")
@@ -34,7 +35,7 @@ async def test_secret_files_are_read_again_after_a_rejection(tmp_path: Path, clo
 
 async def test_a_value_and_a_file_may_be_mixed(tmp_path: Path, clock: ManualClock) -> None:
     (tmp_path / "token").write_text("token")
-    credentials = from_files("AKIA", "value", tmp_path / "token", clock=clock)
+    credentials = fetched(KeyFiles("AKIA", "value", tmp_path / "token"), clock=clock)
     assert await credentials.get() == S3Credentials("AKIA", "value", "token")
     await credentials.aclose()
 
@@ -48,7 +49,7 @@ async def test_a_secret_file_that_cannot_be_used_is_named(
     path = tmp_path / "secret"
     if content is not None:
         path.write_bytes(content)
-    credentials = from_files("AKIA", path, clock=clock)
+    credentials = fetched(KeyFiles("AKIA", path), clock=clock)
     with pytest.raises(Unauthenticated) as caught:
         await credentials.get()
     assert str(path) in str(caught.value)

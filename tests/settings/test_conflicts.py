@@ -111,7 +111,6 @@ def test_what_is_not_in_this_version_is_accepted_where_it_is_off(configuration: 
         ("providers: {a: {kind: azure, credentials: {account: x}}}", "providers.a.kind"),
         ("providers: {f: {kind: failover, replicas: [s3]}}", "providers.f.kind"),
         ("providers: {m: {kind: s3, preset: minio}}", "providers.m.preset"),
-        ("providers: {s3: {kind: s3, credentials: {assume_role: {arn: x}}}}", "providers.s3.credentials.assume_role"),
         ("providers: {s3: {kind: s3, buckets: {b: {listing: auto}}}}", "providers.s3.buckets.b.listing"),
         ("providers: {s3: {kind: s3, buckets: {b: {requester_pays: true}}}}", "providers.s3.buckets.b.requester_pays"),
         ("providers: {s3: {kind: s3, buckets: {b: {query: keyed}}}}", "providers.s3.buckets.b.query"),

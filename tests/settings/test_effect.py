@@ -23,6 +23,9 @@ READ_ELSEWHERE: Final = {
 }
 
 
+_ROLE: Final = "arn:aws:iam::123456789012:role/reader"
+
+
 def _classes(section: type[Section] = Section) -> list[type[Section]]:
     found = [one for one in section.__subclasses__() if one.__module__.startswith("rangecache.")]
     return found + [below for one in found for below in _classes(one)]
@@ -40,6 +43,8 @@ def _tree(folder: Path) -> dict[str, Any]:
             "disk": {"kind": "file", "buckets": {"b": str(folder / "files")}},
             "web": {"kind": "http", "buckets": {"b": {"url": "http://127.0.0.1:9/"}}},
             "chain": {"kind": "s3"},
+            "role": {"kind": "s3", "credentials": {"url": "https://127.0.0.1:9/", "assume_role": {"arn": _ROLE}}},
+            "identity": {"kind": "s3", "credentials": {"web_identity": {"role_arn": _ROLE}}},
             "s3": {
                 "kind": "s3",
                 "credentials": {"access_key_id": "A", "secret_access_key": "B"},

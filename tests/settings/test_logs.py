@@ -94,6 +94,19 @@ def test_the_level_is_ours_alone_and_libraries_are_heard_from_warning_up() -> No
     assert [line["message"] for line in _lines(stream)] == ["ours", "expired"]
 
 
+def test_what_a_credential_process_printed_is_not_in_the_sdks_warnings() -> None:
+    stream = io.StringIO()
+    for _ in range(2):
+        configure(Telemetry(), stream)
+    try:
+        raise ValueError("the process said CANARY")
+    except ValueError:
+        logging.getLogger("botocore.credentials").warning("Refreshing failed", exc_info=True)
+    assert [line["message"] for line in _lines(stream)] == ["Refreshing failed"]
+    assert "CANARY" not in stream.getvalue()
+    assert len(logging.getLogger("botocore.credentials").filters) == 1
+
+
 CANARIES = [
     "GET https://b.s3.amazonaws.com/k?X-Amz-Signature=CANARY&X-Amz-Credential=CANARY failed",
     "GET /s3/b/k?sig=CANARY",

@@ -1,13 +1,21 @@
-"""Who asks at S3: static keys, the AWS SDK's own chain, a profile."""
+"""Who asks at S3: the value that proves it, and its plain sources, which are files, a command and an address.
+
+The sources that speak to AWS are in `s3_sdk`.
+"""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from rangecache.origin.command import run_command
 from rangecache.origin.credentials import CredentialsUnavailable, Fetched, Grant, OnThread, read_secret
+from rangecache.origin.providers.s3_metadata import fetch_document
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from rangecache.aio.clock import Clock
@@ -24,54 +32,106 @@ class S3Credentials:
     session_token: str | None = field(default=None, repr=False)
 
 
-def from_files(
-    access_key_id: str,
-    secret_access_key: str | Path,
-    session_token: str | Path | None = None,
-    *,
-    clock: Clock,
-) -> Fetched[S3Credentials]:
-    """Keys whose secret parts are values or files. Files are read again every `RECHECK_S` and after a rejection."""
+class Source(Protocol):
+    """Somewhere to get keys from. Called on a thread, by one at a time."""
 
-    def fetch(_: bool) -> Grant[S3Credentials]:
-        token = None if session_token is None else read_secret(session_token)
-        return Grant(S3Credentials(access_key_id, read_secret(secret_access_key), token))
-
-    return Fetched(OnThread(fetch), description=STATIC, may_go_unsigned=False, clock=clock)
-
-
-def from_sdk(profile: str | None = None, *, clock: Clock) -> Fetched[S3Credentials]:
-    """The AWS SDK's own chain: environment, assumed roles, web identity, SSO, files, process, container, instance.
-    With `profile` only what that profile says, and no going unsigned."""
-    chain = _Chain(profile)
-    where = "this machine's environment" if profile is None else f"profile {profile}"
-    return Fetched(
-        OnThread(chain.fetch), description=f"the credentials of {where}", may_go_unsigned=profile is None, clock=clock
-    )
-
-
-class _Chain:
-    """botocore's credential chain. The plain one on a thread and not aiobotocore's: that one makes the clients of
-    token services on the event loop, and each stops it for 60 to 240 ms (measured)."""
-
-    def __init__(self, profile: str | None) -> None:
-        self._profile = profile
-        self._found: Any = None
+    description: str
+    """For a sentence, such as "S3 does not accept …"."""
 
     def fetch(self, renew: bool) -> Grant[S3Credentials] | None:
-        """Blocks. Credentials that can renew themselves do so inside `get_frozen_credentials`."""
-        import botocore.exceptions  # a fifth of a second, and only where it is needed
-        import botocore.session
+        """Blocks. See `rangecache.origin.credentials.Fetched`."""
+        ...
 
-        if renew:
-            self._found = None
-        try:
-            if self._found is None:
-                self._found = botocore.session.Session(profile=self._profile).get_credentials()
-            if self._found is None:
-                return None
-            keys = self._found.get_frozen_credentials()
-        except botocore.exceptions.ProfileNotFound as error:
-            named = self._profile or "of the name in AWS_PROFILE"
-            raise CredentialsUnavailable(f"the AWS configuration has no profile {named}") from error
-        return Grant(S3Credentials(keys.access_key, keys.secret_key, keys.token or None))
+
+def fetched(source: Source, *, clock: Clock, may_go_unsigned: bool = False) -> Fetched[S3Credentials]:
+    """What keeps and renews the keys of a source."""
+    fetch = OnThread(source.fetch)
+    return Fetched(fetch, description=source.description, may_go_unsigned=may_go_unsigned, clock=clock)
+
+
+class KeyFiles:
+    """Keys whose secret parts are values or files. Files are read again every `RECHECK_S` and after a rejection."""
+
+    def __init__(
+        self, access_key_id: str, secret_access_key: str | Path, session_token: str | Path | None = None
+    ) -> None:
+        self._access_key_id = access_key_id
+        self._secret = secret_access_key
+        self._token = session_token
+        self.description = STATIC
+
+    def fetch(self, _: bool) -> Grant[S3Credentials]:
+        """See `Source`."""
+        token = None if self._token is None else read_secret(self._token)
+        return Grant(S3Credentials(self._access_key_id, read_secret(self._secret), token))
+
+
+class KeysCommand:
+    """A command that prints keys: the `credential_process` of the AWS SDKs. What does not say when it expires is kept
+    until it is rejected, as they do: a command may ask somebody for something."""
+
+    def __init__(self, command: str | Sequence[str]) -> None:
+        self._command = command
+        self._kept: Grant[S3Credentials] | None = None
+        self.description = "the keys that the configured command prints"
+
+    def fetch(self, renew: bool) -> Grant[S3Credentials]:
+        """See `Source`."""
+        if renew or self._kept is None or self._kept.expires_at_s is not None:
+            self._kept = read_keys(run_command(self._command), "the command")
+        return self._kept
+
+
+class KeysUrl:
+    """An address that gives out keys, such as that of a container's credentials. A token file is read anew each time.
+
+    Over plain HTTP only this machine and link-local addresses are asked: keys would go over the network in clear.
+    """
+
+    def __init__(self, url: str, token_file: Path | None = None, *, ca_file: Path | None = None) -> None:
+        self._url = url
+        self._token_file = token_file
+        self._ca_file = ca_file
+        self.description = f"the keys that {url} gives out"
+
+    def fetch(self, _: bool) -> Grant[S3Credentials]:
+        """See `Source`."""
+        token = None if self._token_file is None else read_secret(self._token_file)
+        return read_keys(fetch_document(self._url, token, ca_file=self._ca_file), self._url)
+
+
+def read_keys(document: bytes, whose: str) -> Grant[S3Credentials]:
+    """Read `{"Version": 1, "AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration"}` ("Sourcing credentials with
+    an external process", AWS SDKs reference guide). Metadata services leave the version out and say `Token`.
+
+    Raises `CredentialsUnavailable`, which quotes nothing of the document.
+    """
+    try:
+        found: Any = json.loads(document)
+    except (ValueError, RecursionError):
+        raise CredentialsUnavailable(f"{whose} gave something that is not JSON") from None
+    if not isinstance(found, dict):
+        raise CredentialsUnavailable(f"{whose} gave no JSON object")
+    if found.get("Version", 1) != 1:
+        raise CredentialsUnavailable(f"{whose} gave keys of a form that is not known: Version must be 1")
+    token = found.get("SessionToken") or found.get("Token")
+    for name, value in (
+        ("AccessKeyId", found.get("AccessKeyId")),
+        ("SecretAccessKey", found.get("SecretAccessKey")),
+        ("SessionToken", token or "none"),
+    ):
+        if not isinstance(value, str) or not value.isascii() or not value.isprintable() or not value:
+            raise CredentialsUnavailable(f"{whose} gave no usable {name}")
+    expires_at_s = _time(found.get("Expiration"), whose)
+    return Grant(S3Credentials(found["AccessKeyId"], found["SecretAccessKey"], token or None), expires_at_s)
+
+
+def _time(text: Any, whose: str) -> float | None:
+    """An ISO 8601 time, in seconds since 1970; a time without a zone is UTC."""
+    if text is None or text == "":
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+        return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        raise CredentialsUnavailable(f"{whose} gave an Expiration that is no ISO 8601 time") from None

@@ -8,8 +8,19 @@ from pydantic import Field
 
 from rangecache.settings.providers.file import FileProvider
 from rangecache.settings.providers.http import HttpBucket, HttpProvider
-from rangecache.settings.providers.s3 import S3Bucket, S3Credentials, S3Provider
+from rangecache.settings.providers.s3 import S3Bucket, S3Provider
+from rangecache.settings.providers.s3_credentials import S3Credentials, S3Role, S3WebIdentity
 
 Provider = Annotated[S3Provider | HttpProvider | FileProvider, Field(discriminator="kind")]
 
-__all__ = ["FileProvider", "HttpBucket", "HttpProvider", "Provider", "S3Bucket", "S3Credentials", "S3Provider"]
+__all__ = [
+    "FileProvider",
+    "HttpBucket",
+    "HttpProvider",
+    "Provider",
+    "S3Bucket",
+    "S3Credentials",
+    "S3Provider",
+    "S3Role",
+    "S3WebIdentity",
+]

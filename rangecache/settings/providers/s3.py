@@ -4,54 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from rangecache.settings.fields import (
     EMPTY_IS_NOTHING,
     BucketName,
     EndpointUrl,
-    LocalPath,
     Region,
     ResponseHeaders,
     Seconds,
-    Secret,
     Section,
 )
-
-
-class S3Credentials(Section):
-    """Who we are towards an S3 service. Without any of these: the AWS SDK's own chain (environment, profiles, web
-    identity, container, instance), and unsigned requests where that finds nothing."""
-
-    access_key_id: str | None = None
-    """The public half of a static key. null: no static key."""
-    secret_access_key: Secret | None = None
-    """The secret half, best given in the environment. Never printed. null: it is in the file, or there is none."""
-    secret_access_key_file: LocalPath | None = None
-    """A file that holds the secret half, such as a mounted Kubernetes secret. null: there is none."""
-    session_token: Secret | None = None
-    """The token that belongs to temporary static keys. Never printed. null: it is in the file, or there is none."""
-    session_token_file: LocalPath | None = None
-    """A file that holds the token. null: there is none."""
-    profile: str | None = None
-    """A profile of `~/.aws/config` and `~/.aws/credentials`. null: none by name."""
-    anonymous: bool = False
-    """true: requests are not signed, as public buckets allow."""
-
-    @model_validator(mode="after")
-    def _one_way(self) -> S3Credentials:
-        secret = (self.secret_access_key, self.secret_access_key_file)
-        token = (self.session_token, self.session_token_file)
-        static = any(value is not None for value in (self.access_key_id, *secret, *token))
-        if static + (self.profile is not None) + self.anonymous > 1:
-            raise ValueError("expected one way to sign: access_key_id with its secret, or profile, or anonymous")
-        if None not in secret or None not in token:
-            raise ValueError("expected a secret or the file that holds it, not both")
-        if static and (self.access_key_id is None or secret == (None, None)):
-            raise ValueError(
-                "a static key has two halves: access_key_id, and secret_access_key or secret_access_key_file"
-            )
-        return self
+from rangecache.settings.providers.s3_credentials import S3Credentials
 
 
 class S3Bucket(Section):
