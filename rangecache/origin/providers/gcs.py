@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from rangecache.errors import BadRequest, ConfigurationError, InvalidAnswer, Unauthenticated
+from rangecache.errors import BadRequest, ConfigurationError, InvalidAnswer, NotListable, Unauthenticated
 from rangecache.origin import answers
 from rangecache.origin.credentials import Anonymous
 from rangecache.origin.dialect import Target
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rangecache.aio.clock import Clock
     from rangecache.errors import OriginError
     from rangecache.model import ETag, ObjectMeta, ObjectRef
-    from rangecache.origin.base import ListPage
+    from rangecache.origin.base import BucketPage, ListPage
     from rangecache.origin.credentials import Credentials
     from rangecache.origin.dialect import Answer
 
@@ -54,6 +54,9 @@ class GcsBucket:
     """Take refused access for "no such object", which is what it may mean to those who may not list."""
 
 
+_NO_BUCKET: Final = GcsBucket("")
+
+
 class GcsDialect:
     """See `rangecache.origin.dialect.Dialect`.
 
@@ -65,6 +68,7 @@ class GcsDialect:
     Args:
         credentials: give the access token.
         endpoint: base address of a service other than Google's.
+        project: whose buckets are listed.
         buckets: by the name that clients use.
     """
 
@@ -74,11 +78,13 @@ class GcsDialect:
         credentials: Credentials[str],
         clock: Clock,
         endpoint: str | None = None,
+        project: str | None = None,
         buckets: Mapping[str, GcsBucket] | None = None,
     ) -> None:
         """Raises `ConfigurationError`."""
         self._endpoint = Endpoint.parse(endpoint)
         self._credentials = credentials
+        self._project = project
         self._tokens = MaybeUnsigned(credentials, clock)
         self._buckets = dict(buckets or {})
         if not isinstance(credentials, Anonymous) and not self._endpoint.may_see_tokens:
@@ -117,6 +123,19 @@ class GcsDialect:
         """A `storage#objects`."""
         return gcs_listing.read_objects(body)
 
+    async def bucket_listing(self, provider: str, at: str | None) -> Target:
+        """Buckets: list. Raises `NotListable` where no project is configured: buckets are those of one."""
+        if self._project is None:
+            raise NotListable(f"the buckets of {provider} can be listed once its project is configured; name a bucket")
+        proof = await self._proof(_NO_BUCKET)
+        if not proof:
+            raise NotListable(f"without credentials the buckets of {provider} cannot be listed; name one")
+        return Target(self._endpoint.buckets(gcs_listing.buckets_query(self._project, at)), proof)
+
+    def read_buckets(self, body: bytes) -> BucketPage:
+        """A `storage#buckets`."""
+        return gcs_listing.read_buckets(body)
+
     def pin(self, meta: ObjectMeta) -> Mapping[str, str]:
         """Nothing: the address says it."""
         return {}
@@ -148,6 +167,8 @@ class GcsDialect:
                 f" {ref.provider}/{ref.bucket} cannot be read without; renew them, a login of your own with"
                 f" {gcs_errors.LOGIN} ({answer.status} {code})"
             )
+        if not ref.bucket and answer.status in (401, 403):
+            return gcs_errors.unlisted_buckets(ref.provider, self._credentials.describe(), code)
         source = _ANONYMOUS if options.anonymous else self._credentials
         return gcs_errors.explain(answer, ref, gcs_errors.Sent(source.describe(), signed))
 
@@ -170,6 +191,8 @@ class GcsDialect:
         return f"<GcsDialect {self._endpoint.base}>"
 
     def _options(self, ref: ObjectRef) -> GcsBucket:
+        if not ref.bucket:  # the listing of buckets
+            return _NO_BUCKET
         known = self._buckets.get(ref.bucket)
         if known is not None:
             return known

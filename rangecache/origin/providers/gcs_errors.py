@@ -76,6 +76,14 @@ def missing(ref: ObjectRef, said: str) -> NotFound:
     return NotFound(f"Google Cloud Storage has no object {ref}{named} ({said})")
 
 
+def unlisted_buckets(provider: str, as_whom: str, code: str) -> PermissionDenied:
+    """That the buckets of the project may not be listed."""
+    return PermissionDenied(
+        f"Google Cloud Storage does not list the buckets of {provider} to {as_whom}; they need storage.buckets.list on"
+        f" its project; buckets can be read by name without ({code})"
+    )
+
+
 def explain(answer: Answer, ref: ObjectRef, sent: Sent) -> OriginError:
     """The error that an answer means, with a sentence that says what to do."""
     code, status = read_code(answer.body), answer.status
@@ -109,8 +117,8 @@ def _refusal(answer: Answer, ref: ObjectRef, code: str, sent: Sent, said: str) -
         )
     if not sent.signed and answer.status in (401, 403):
         return PermissionDenied(
-            f"Google Cloud Storage refuses {_what(answer, ref)} to {sent.as_whom}; unless the bucket is public, it takes"
-            f" credentials that have {_permission(answer)} (roles/storage.objectViewer) on it ({said})"
+            f"Google Cloud Storage refuses {_what(answer, ref)} to {sent.as_whom}; unless the bucket is public, it"
+            f" takes credentials that have {_permission(answer)} (roles/storage.objectViewer) on it ({said})"
         )
     if answer.status == 401 or code in _UNAUTHENTICATED:
         return Unauthenticated(

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from rangecache.errors import InvalidAnswer
 from rangecache.model import ETag
-from rangecache.origin.base import Listed, ListPage
+from rangecache.origin.base import BucketPage, Listed, ListPage
 
 PAGE_MAX: Final = 1000  # the most that the service gives for one request
 _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
@@ -20,7 +22,7 @@ _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 def objects_query(prefix: str, delimiter: str, token: str | None) -> str:
     """The query of a request for a page of objects: nothing is sent back that is not used."""
-    asked = {"fields": "items(name,size,generation),prefixes,nextPageToken", "maxResults": str(PAGE_MAX)}
+    asked = {"fields": "items(name,size,generation,updated),prefixes,nextPageToken", "maxResults": str(PAGE_MAX)}
     given = {"prefix": prefix, "delimiter": delimiter, "pageToken": token}
     return urlencode({**asked, **{name: value for name, value in given.items() if value}})
 
@@ -42,10 +44,10 @@ def read_objects(body: bytes) -> ListPage:
     return ListPage([_listed(item) for item in page.get("items", [])], prefixes, _next(page))
 
 
-def read_buckets(body: bytes) -> tuple[list[str], str | None]:
-    """Names of a page of buckets, and where the next page begins. Raises `InvalidAnswer`."""
+def read_buckets(body: bytes) -> BucketPage:
+    """A page of buckets. Raises `InvalidAnswer`."""
     page = _read(body, "storage#buckets")
-    return [_text(item, "name") for item in page.get("items", [])], _next(page)
+    return BucketPage([_text(item, "name") for item in page.get("items", [])], _next(page))
 
 
 def _read(body: bytes, kind: str) -> dict[str, Any]:
@@ -71,7 +73,15 @@ def _listed(item: object) -> Listed:
     size, generation = _text(item, "size"), _text(item, "generation")
     if not _NUMBER.fullmatch(size) or not _NUMBER.fullmatch(generation):
         raise InvalidAnswer("an object of the listing has no size or no generation")
-    return Listed(_text(item, "name"), int(size), ETag(generation))
+    return Listed(_text(item, "name"), int(size), ETag(generation), _date(item))
+
+
+def _date(item: object) -> datetime | None:
+    """When it was written; None where that cannot be read, as nothing depends on it."""
+    with suppress(InvalidAnswer, ValueError, OverflowError):
+        date = datetime.fromisoformat(_text(item, "updated"))
+        return date.astimezone(UTC) if date.tzinfo is not None else date.replace(tzinfo=UTC)
+    return None
 
 
 def _text(item: object, name: str) -> str:
