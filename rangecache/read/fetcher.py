@@ -22,7 +22,6 @@ be resumed would wait for a connection while it holds memory, and those who have
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -41,6 +40,7 @@ from rangecache.origin.base import PATIENT, GetResult
 from rangecache.ranges import ByteRange, runs
 from rangecache.read.known import IMMUTABLE
 from rangecache.read.run import Run
+from rangecache.read.under_way import UnderWay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -88,38 +88,18 @@ class Fetcher:
         self._metrics = metrics
         self.run_bytes = run_bytes
         self._gap_blocks = gap_blocks
-        self._ahead_bytes = ahead_bytes
         self.promote = promote
-        self._flying: dict[BlockKey, Run] = {}
-        self._held: OrderedDict[Run, int] = OrderedDict()  # runs that keep blocks for their readers, and how many bytes
-        self.held_bytes = 0
-        """What runs keep for their readers, besides the tiers."""
-        self._coming: dict[Run, int] = {}  # runs that have not ended, and how many bytes are still to come
-        self._coming_bytes = 0
         self._epochs = catalog.epochs
+        self.under_way = UnderWay(catalog.epochs, ahead_bytes)
+        """The books of all runs."""
         self._coalesced = metrics.coalesced.cell()
 
     def __len__(self) -> int:
-        return len(set(self._flying.values()))
-
-    @property
-    def ahead_bytes(self) -> int:
-        """The bound on `held_bytes` and `coming_bytes` together."""
-        return self._ahead_bytes
-
-    @property
-    def coming_bytes(self) -> int:
-        """What runs under way are still to bring."""
-        return self._coming_bytes
-
-    @property
-    def landing_bytes(self) -> int:
-        """What blocks that are not complete yet take."""
-        return sum(run.landing_bytes for run in self._coming)
+        return len(self.under_way)
 
     def flying(self, key: BlockKey) -> bool:
         """Whether the block is on its way."""
-        return key in self._flying
+        return key in self.under_way
 
     def run_blocks(self, known: Known) -> int:
         """How many blocks of this version the longest run has."""
@@ -127,7 +107,7 @@ class Fetcher:
 
     def has_room(self, size: int) -> bool:
         """Whether `size` bytes more may be fetched ahead of their reader."""
-        return self.held_bytes + self._coming_bytes + size <= self._ahead_bytes
+        return self.under_way.has_room(size)
 
     def claim(self, known: Known, indices: Iterable[int], purpose: Purpose, needed: int | None = None) -> list[Run]:
         """Join or start the runs that bring those of the blocks which no tier has.
@@ -138,7 +118,7 @@ class Fetcher:
         missing = []
         for index in sorted(set(indices)):
             key = known.block_key(index)
-            run = self._flying.get(key)
+            run = self.under_way.find(key)
             if run is not None:
                 found[run] = None
                 if run.purpose in PATIENT and purpose not in PATIENT:
@@ -163,12 +143,12 @@ class Fetcher:
     def coming(self, known: Known, index: int) -> bool:
         """Whether the block is here or on its way."""
         key = known.block_key(index)
-        return key in self._flying or self._tiers.contains(key)
+        return key in self.under_way or self._tiers.contains(key)
 
     def unsent(self, known: Known, blocks: range) -> Run | None:
         """The one run that has just been started for what is missing of these blocks; None where there are several, or
         nothing is missing, or the origin has been asked already."""
-        found = {run for index in blocks if (run := self._flying.get(known.block_key(index))) is not None}
+        found = {run for index in blocks if (run := self.under_way.find(known.block_key(index))) is not None}
         run = found.pop() if len(found) == 1 else None
         return run if run is not None and not run.sent and run.purpose == "demand" else None
 
@@ -176,20 +156,18 @@ class Fetcher:
         """A run that has not been asked for yet and ends or begins where these blocks begin or end, made longer by
         them; None if there is none."""
         for beside in (blocks.start - 1, blocks.stop):
-            run = self._flying.get(known.block_key(beside))
+            run = self.under_way.find(known.block_key(beside))
             if run is None or run.sent or run.purpose == "warm":
                 continue
             if len(run.blocks) + len(blocks) > self.run_blocks(known):
                 continue
-            before_bytes = run.length
-            run.widen(blocks)
-            self._expect(run, run.length - before_bytes)
+            self.under_way.widen(run, blocks)
             return run
         return None
 
     def _start(self, known: Known, blocks: range, purpose: Purpose) -> Run:
         run = Run(known, blocks, purpose)
-        self._register(run, self._epochs.now)
+        self.under_way.add(run, self._epochs.now)
         run.task = self._background.spawn(self._fetch(run), f"fetch {known.meta.ref.provider}")
         # A task that is cancelled before its first step runs no line of its own, not even a `finally`.
         run.task.add_done_callback(partial(self._ended, run))
@@ -204,7 +182,7 @@ class Fetcher:
         last = -(-answer.range.end // block_bytes) if whole else answer.range.end // block_bytes
         run = Run(known, range(first, max(first, last)))
         run.sent = True
-        self._register(run, epoch)
+        self.under_way.add(run, epoch)
         run.task = asyncio.current_task()
         if run.task is not None:
             run.task.add_done_callback(partial(self._ended, run))
@@ -219,7 +197,7 @@ class Fetcher:
         run.readers -= 1
         if run.readers:
             return
-        self._let_go(run)
+        self.under_way.let_go(run)
         if not satisfied and not run.followers:
             self._abandon(run)
 
@@ -235,7 +213,7 @@ class Fetcher:
 
     def _abandon(self, run: Run) -> None:
         if not run.done and run.missing > max(ABANDON_BYTES, run.length // 2) and run.task is not None:
-            self._unregister(run)  # at once: nobody may join a run that is on its way out
+            self.under_way.remove(run)  # at once: nobody may join a run that is on its way out
             run.task.cancel()
 
     async def land(self, run: Run, answer: GetResult) -> None:
@@ -250,9 +228,8 @@ class Fetcher:
                     key = run.known.block_key(index)
                     if not self._epochs.over(key.ref, run.epoch):
                         self._tiers.keep(key, block)
-                    if self._flying.get(key) is run:
-                        del self._flying[key]
-                    self._hold(run, len(block))
+                    self.under_way.landed(run, key)
+                    self.under_way.hold(run, len(block))
                 # An answer that ends with the run is read to its end, so that its connection can be used again.
                 if run.done and answer.range.end != run.end:
                     break
@@ -289,11 +266,11 @@ class Fetcher:
         return self._catalog.confirmed(run.known, meta, asked_at)
 
     def _ended(self, run: Run, _: asyncio.Task[None]) -> None:
-        self._unregister(run)
+        self.under_way.remove(run)
         run.fail(Unavailable("the fetch of these bytes was cancelled; ask again"))
 
     def _failed(self, run: Run, error: RangecacheError) -> None:
-        self._unregister(run)  # at once: who comes now begins anew
+        self.under_way.remove(run)  # at once: who comes now begins anew
         if self._epochs.over(run.known.meta.ref, run.epoch):
             pass  # it says nothing of what is known now
         elif isinstance(error, GenerationGone):
@@ -306,64 +283,22 @@ class Fetcher:
     def void(self, selection: Selection) -> int:
         """These objects are being purged: nothing of the runs that were asked for before is stored, and nobody joins
         them any more. Those who read from them still do. How many there were."""
-        runs_of = [run for run in self._coming if selection.matches(run.known.meta.ref)]
+        runs_of = self.under_way.select(selection)
         for run in runs_of:
             if run.readers:
-                self._hide(run)
+                self.under_way.hide(run)
             else:
-                self._unregister(run)
+                self.under_way.remove(run)
                 if run.task is not None:
                     run.task.cancel()
         return len(runs_of)
 
     def count(self, selection: Selection) -> int:
         """How many runs for these objects are under way."""
-        return sum(selection.matches(run.known.meta.ref) for run in self._coming)
-
-    def _register(self, run: Run, epoch: int) -> None:
-        run.epoch = epoch
-        # A warm run is ahead of no reader: it takes no room from those who are read from.
-        self._expect(run, 0 if run.purpose == "warm" else run.length)
-
-    def _expect(self, run: Run, ahead_bytes: int) -> None:
-        """Enter what a run is to bring into the books."""
-        self._coming[run] = self._coming.get(run, 0) + ahead_bytes
-        self._coming_bytes += ahead_bytes
-        if self._epochs.over(run.known.meta.ref, run.epoch):
-            return  # it is for its own readers alone
-        for index in run.blocks:
-            self._flying.setdefault(run.known.block_key(index), run)
-
-    def _unregister(self, run: Run) -> None:
-        self._coming_bytes -= self._coming.pop(run, 0)
-        self._hide(run)
-
-    def _hide(self, run: Run) -> None:
-        for index in run.blocks:
-            key = run.known.block_key(index)
-            if self._flying.get(key) is run:
-                del self._flying[key]
-
-    def _hold(self, run: Run, size: int) -> None:
-        """A block has landed: keep it for the run's readers, in place of the oldest that is kept if need be."""
-        if self._coming.get(run):
-            self._coming[run] -= size
-            self._coming_bytes -= size
-        if not run.readers:
-            run.drop()
-            return
-        self._held[run] = self._held.get(run, 0) + size
-        self.held_bytes += size
-        while self.held_bytes > self._ahead_bytes:
-            self._let_go(next(iter(self._held)))
-
-    def _let_go(self, run: Run) -> None:
-        """Keep no complete block of the run; readers find them in the tiers."""
-        self.held_bytes -= self._held.pop(run, 0)
-        run.drop()
+        return len(self.under_way.select(selection))
 
     def __repr__(self) -> str:
-        return f"<Fetcher {len(self)} runs under way, {self.held_bytes} bytes held>"
+        return f"<Fetcher {len(self)} runs under way, {self.under_way.held_bytes} bytes held>"
 
 
 def _asked(run: Run) -> ByteRange | None:

@@ -27,9 +27,9 @@ def memory_use(program: Program) -> dict[str, MemoryUse]:
     open_answers = PERMITS * len(origins.stores)
     return {
         "resident": MemoryUse(resident.bytes, resident.limit_bytes),
-        "in_flight": MemoryUse(fetcher.landing_bytes, open_answers * program.settings.cache.block_size),
-        "held_for_readers": MemoryUse(fetcher.held_bytes, fetcher.ahead_bytes),
-        "prefetched": MemoryUse(fetcher.coming_bytes, fetcher.ahead_bytes),
+        "in_flight": MemoryUse(fetcher.under_way.landing_bytes, open_answers * program.settings.cache.block_size),
+        "held_for_readers": MemoryUse(fetcher.under_way.held_bytes, fetcher.under_way.ahead_bytes),
+        "prefetched": MemoryUse(fetcher.under_way.coming_bytes, fetcher.under_way.ahead_bytes),
         "origin_buffers": MemoryUse(origins.buffered_bytes, open_answers * BUFFERED_BYTES),
         "hand_off": MemoryUse(program.passing.used_bytes, program.passing.limit_bytes),
         "disk_queue": MemoryUse(*(0, 0) if disk is None else disk.queued),

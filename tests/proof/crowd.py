@@ -136,7 +136,12 @@ class Crowd:
     def check_nothing_is_left(self) -> None:
         """Every gauge is at zero."""
         fetcher = self.cache.fetcher
-        assert (len(fetcher), fetcher.held_bytes, fetcher._coming_bytes, len(self.cache.flights)) == (0, 0, 0, 0)
+        assert (
+            len(fetcher),
+            fetcher.under_way.held_bytes,
+            fetcher.under_way.coming_bytes,
+            len(self.cache.flights),
+        ) == (0, 0, 0, 0)
         assert self.cache.origin.open_bodies == 0
 
 

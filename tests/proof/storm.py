@@ -303,8 +303,8 @@ class Storm:
     def _check_end(self) -> None:
         cache, fetcher = self.cache, self.cache.fetcher
         assert cache.origin.open_bodies == 0
-        assert (len(fetcher), fetcher.held_bytes, fetcher._coming_bytes) == (0, 0, 0)
-        assert not fetcher._coming
+        assert (len(fetcher), fetcher.under_way.held_bytes, fetcher.under_way.coming_bytes) == (0, 0, 0)
+        assert not fetcher.under_way._coming
         assert len(cache.flights) == 0
         for tier, stats in zip(self.tiers, cache.tiers.tier_stats(), strict=True):
             assert stats.bytes <= stats.limit_bytes, tier

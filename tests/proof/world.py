@@ -149,7 +149,7 @@ class World:
         assert self._disk_bytes() <= DISK_BYTES, self.disk.stats()
         fetcher = self.cache.fetcher
         assert self.moody.open_bodies == 0
-        assert (len(fetcher), fetcher.held_bytes, fetcher._coming_bytes) == (0, 0, 0)
+        assert (len(fetcher), fetcher.under_way.held_bytes, fetcher.under_way.coming_bytes) == (0, 0, 0)
         assert not len(self.cache.flights)
 
     async def _shut(self) -> None:

@@ -180,7 +180,7 @@ async def make_cache() -> AsyncIterator[type[Cache]]:
         await cache.background.aclose()
         assert cache.origin.open_bodies == 0
         assert len(cache.fetcher) == 0
-        assert cache.fetcher.held_bytes == 0
+        assert cache.fetcher.under_way.held_bytes == 0
         assert cache.allowance.used_bytes == 0
 
 

@@ -78,10 +78,10 @@ async def test_runs_behind_the_reader_are_left_also_with_several_ranges(cache: C
     async for piece in reply.body:
         received += len(piece)
         await _settle()
-        most = max(most, cache.fetcher.held_bytes)
+        most = max(most, cache.fetcher.under_way.held_bytes)
     assert received == len(DATA)
     assert most <= 5 * 8 * BLOCK
-    assert cache.fetcher.held_bytes == 0
+    assert cache.fetcher.under_way.held_bytes == 0
 
 
 async def test_what_is_kept_for_slow_readers_is_bounded_and_they_still_get_right_bytes(make_cache: type[Cache]) -> None:
@@ -92,7 +92,7 @@ async def test_what_is_kept_for_slow_readers_is_bounded_and_they_still_get_right
     replies = [await cache.open(ref=ref) for ref in refs]
     firsts = [await anext(reply.body) for reply in replies]
     await _settle()
-    assert 8 * BLOCK <= cache.fetcher.held_bytes <= 16 * BLOCK
+    assert 8 * BLOCK <= cache.fetcher.under_way.held_bytes <= 16 * BLOCK
     for ref, first, reply in zip(refs, firsts, replies, strict=True):
         assert bytes(first) + await drain(reply) == stamped(ref.key, 1, 24 * BLOCK)
 

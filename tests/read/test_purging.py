@@ -122,7 +122,7 @@ class World:
         await self.cache.background.aclose()
         assert self.origin.open_bodies == 0
         assert len(self.cache.fetcher) == 0
-        assert self.cache.fetcher.held_bytes == 0
+        assert self.cache.fetcher.under_way.held_bytes == 0
         await self.records.aclose()
         await self.cache.tiers.aclose()
 

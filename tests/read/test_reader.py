@@ -264,13 +264,13 @@ async def test_a_whole_object_is_read_in_a_few_requests_ahead_within_the_room(ma
     taken = []
 
     async def watch(request: MemoryRequest, offset: int) -> None:
-        taken.append(cache.fetcher.held_bytes)
+        taken.append(cache.fetcher.under_way.held_bytes)
 
     cache.origin.before_chunk = watch
     assert await cache.read() == data
     assert max(taken) <= 8 * BLOCK
     assert cache.origin.request_count == 17
-    assert cache.fetcher.held_bytes == 0
+    assert cache.fetcher.under_way.held_bytes == 0
 
 
 async def test_nothing_is_asked_for_ahead_that_there_is_no_room_for(make_cache: type[Cache]) -> None:
