@@ -127,16 +127,25 @@ class RangeIgnored(InvalidAnswer):
 class TransientError(OriginError):
     """Asking again may help. The only errors that are retried."""
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None, throttled: bool = False) -> None:
+    def __init__(
+        self, message: str, *, retry_after_s: float | None = None, throttled: bool = False, unreached: bool = False
+    ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
         """What the origin asked for, already checked to be a finite number ≥ 0; None if it said nothing."""
         self.throttled = throttled
         """429 or 503: the origin asks for less, so pauses are longer."""
+        self.unreached = unreached
+        """There was no connection: whatever is asked of that host fares the same."""
 
 
 class Unavailable(TransientError):
     """5xx, a refused or reset connection, a name that does not resolve."""
+
+
+class CircuitOpen(Unavailable):
+    """The origin has failed too often of late and is not asked for now. Nothing was put on the wire; asking again
+    before `retry_after_s` is useless, so this is never retried."""
 
 
 class BodyCut(TransientError):

@@ -187,6 +187,9 @@ class Metrics:
             "prefetch_blocks_total", "Blocks fetched ahead of readers, by whether one came for them.", ("outcome",)
         )
         self.retry_budget_tokens = Gauge("retry_budget_tokens", "Repeats that the ledger would allow now.")
+        self.breaker_open = Gauge(
+            "breaker_open", "Endpoints of the provider that have failed and are not asked for now.", ("provider",)
+        )
         self.version_conflicts = Counter(
             "version_conflicts_total", "Answers that were of another version than the one pinned.", ("provider",)
         )

@@ -10,7 +10,7 @@ import random as random_module
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from rangecache.errors import BudgetExhausted, GenerationGone, StaleConnection, TransientError
+from rangecache.errors import BudgetExhausted, CircuitOpen, GenerationGone, StaleConnection, TransientError
 from rangecache.origin.base import GetResult, NotModified
 from rangecache.ranges import ByteRange
 
@@ -158,7 +158,7 @@ class _Effort:
             self._reconnected = True
             self.purpose = "retry"
             return
-        if not self._may_repeat or self._repeats + 1 >= self._attempts:
+        if isinstance(error, CircuitOpen) or not self._may_repeat or self._repeats + 1 >= self._attempts:
             raise error
         pause = pause_s(error, self._repeats + 1, self._random)
         if self._clock.monotonic() + pause > self._ends_at:

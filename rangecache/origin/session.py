@@ -208,13 +208,13 @@ def _translated(error: Exception, url: URL, *, reused: bool) -> RangecacheError:
             message = f"the proxy in egress.proxy refuses to connect to {host} ({error.status})"
             return Unavailable(message) if error.status >= 500 else InvalidAnswer(message)
         case aiohttp.ClientProxyConnectionError():
-            return Unavailable("the proxy in egress.proxy cannot be reached")
+            return Unavailable("the proxy in egress.proxy cannot be reached", unreached=True)
         case aiohttp.ClientConnectorDNSError():
-            return Unavailable(f"the name {host} cannot be resolved")
+            return Unavailable(f"the name {host} cannot be resolved", unreached=True)
         case aiohttp.ClientConnectorError():
-            return Unavailable(f"no connection to {host}")
+            return Unavailable(f"no connection to {host}", unreached=True)
         case TimeoutError():
-            return OriginTimeout(f"no connection to {host} within the connect timeout")
+            return OriginTimeout(f"no connection to {host} within the connect timeout", unreached=True)
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() if reused and not _began(error):
             return StaleConnection(f"a kept connection to {host} was closed by the origin")
         case aiohttp.ClientConnectionError() | OSError():

@@ -51,6 +51,7 @@ UNAUTHENTICATED: Final = Problem(502, "origin-credentials", "The origin does not
 INVALID_ANSWER: Final = Problem(502, "invalid-answer", "The origin's answer cannot be used")
 UNAVAILABLE: Final = Problem(502, "origin-unavailable", "The origin cannot be reached")
 THROTTLED: Final = Problem(503, "origin-throttled", "The origin asks for fewer requests", retry=True)
+PAUSED: Final = Problem(503, "origin-paused", "The origin has failed and is not asked for now", retry=True)
 # 503 and not 502: nothing is broken, the next request starts on the version that is there now.
 CHANGED: Final = Problem(503, "object-changed", "The object changed while it was read", retry=True)
 BUDGET_EXHAUSTED: Final = Problem(503, "budget-exhausted", "The budget for repeated requests is spent", retry=True)
@@ -77,6 +78,7 @@ _TABLE: Final[Mapping[type[errors.RangecacheError], Problem]] = {
     errors.RangeNotSatisfiable: INVALID_RANGE,
     errors.InvalidAnswer: INVALID_ANSWER,
     errors.OriginTimeout: TIMED_OUT,
+    errors.CircuitOpen: PAUSED,
     errors.BudgetExhausted: BUDGET_EXHAUSTED,
     errors.Overloaded: OVERLOADED,
     # The roots of the branches, for a class that is added to the tree and forgotten here.

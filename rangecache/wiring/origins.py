@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from rangecache.origin.breaking import Breaking
 from rangecache.origin.limit import Limited
 from rangecache.origin.observe import Observed, count_detours, count_listed
 from rangecache.origin.providers.file import FileStore
@@ -12,12 +13,15 @@ from rangecache.origin.retry import Retrying
 from rangecache.origin.session import CONNECTIONS_PER_HOST_MAX, WebSession
 from rangecache.origin.strain import Strain
 from rangecache.origin.web import MinRate, WebStore
+from rangecache.server.api.providers import ProviderReport
 from rangecache.server.request import Namespace
 from rangecache.settings import FileProvider, HttpProvider, S3Provider
 from rangecache.wiring.http import http_dialect
 from rangecache.wiring.s3 import s3_dialect
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rangecache.aio.budget import RetryBudget
     from rangecache.aio.clock import Clock
     from rangecache.model import ObjectRef
@@ -47,6 +51,7 @@ class Origins:
         self._session: WebSession | None = None
         self._s3: list[S3Dialect] = []
         self.strain = Strain(clock)
+        self.breaking: dict[str, Breaking] = {}
         self.stores: dict[str, Limited] = {}
         self.namespaces: dict[str, Namespace] = {}
         for name, provider in settings.providers.items():
@@ -66,6 +71,16 @@ class Origins:
     def buffered_bytes(self) -> int:
         """What has arrived from origins and has not been read."""
         return 0 if self._session is None else self._session.buffered_bytes
+
+    def reports(self) -> Iterator[ProviderReport]:
+        """How each provider does."""
+        for name, breaking in self.breaking.items():
+            yield ProviderReport(name, self._settings.providers[name].kind, list(breaking.health()))
+
+    def open_breakers(self) -> Iterator[tuple[tuple[str], float]]:
+        """For each provider, how many of its endpoints are not asked now."""
+        for name, breaking in self.breaking.items():
+            yield (name,), sum(each.breaker != "closed" for each in breaking.health())
 
     def source(self, ref: ObjectRef) -> str:
         """Where the object really is, as things are configured now."""
@@ -87,8 +102,10 @@ class Origins:
                 dialect = s3_dialect(provider, self._clock, self._settings.egress)
                 self._s3.append(dialect)
                 store = self._web(name, dialect)
+        observed = Observed(store, self._metrics, self._clock, name, self.strain.note)
+        breaking = self.breaking[name] = Breaking(observed, clock=self._clock)
         retrying = Retrying(
-            Observed(store, self._metrics, self._clock, name, self.strain.note),
+            breaking,
             budget=self._budget,
             clock=self._clock,
             attempts=self._settings.fetch.attempts,

@@ -38,6 +38,7 @@ from rangecache.server.accounts import Accounts
 from rangecache.server.admin import AdminServer, admin_app, health_app
 from rangecache.server.api.jobs import JobRooms, job_routes
 from rangecache.server.api.objects import object_routes
+from rangecache.server.api.providers import provider_routes
 from rangecache.server.api.purge import purge_routes
 from rangecache.server.health import ServerState
 from rangecache.server.hosts import HostGuard
@@ -217,7 +218,12 @@ class Program:
         recorder = Recorder(self.reader, self.clock, seat)
         rooms = JobRooms(self.jobs, self.filler, recorder, self.port.router, self.origins.stores, self.clock)
         inventory = Inventory(self.catalog, self.tiers, self.memory, self.records)
-        return [*job_routes(rooms), *purge_routes(self._make_purger()), *object_routes(inventory, self.clock)]
+        return [
+            *job_routes(rooms),
+            *purge_routes(self._make_purger()),
+            *object_routes(inventory, self.clock),
+            *provider_routes(self.origins.reports),
+        ]
 
     def _make_purger(self) -> Purger:
         return Purger(
@@ -250,6 +256,7 @@ class Program:
         metrics.evictions.watch(lambda: [((each.name,), each.evictions) for each in tiers()])
         metrics.checksum_errors.watch(lambda: [((each.name,), each.checksum_errors) for each in tiers()])
         metrics.connections.watch(lambda: [((), len(self.port.connections))])
+        metrics.breaker_open.watch(self.origins.open_breakers)
         metrics.retry_budget_tokens.watch(lambda: [((), self.budget.balance)])
         if self.disk is not None:
             disk = self.disk

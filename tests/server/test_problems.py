@@ -22,6 +22,7 @@ STATUSES = {
     errors.GenerationGone: 503,
     errors.InvalidAnswer: 502,
     errors.Unavailable: 502,
+    errors.CircuitOpen: 503,
     errors.BodyCut: 502,
     errors.StaleConnection: 502,
     errors.OriginTimeout: 504,

@@ -1,0 +1,208 @@
+"""Stops asking an endpoint that does not answer, so that nobody waits for it and it is not kept from coming back.
+
+There is a breaker (`aio/breaker`) for each endpoint of a provider: a host, or on AWS a bucket, which has a host of its
+own. One that is dead does not take the others of its provider along. What counts is whether there was an answer: a 404
+or 403 is one. A request to slow down (429, 503) says that the endpoint lives; what is to be asked of it then is not
+decided here. An answer has come when its first bytes have.
+"""
+
+from __future__ import annotations
+
+import random as random_module
+from collections import OrderedDict
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from rangecache.aio.breaker import Breaker
+from rangecache.errors import CircuitOpen, OriginError, StaleConnection, TransientError
+from rangecache.origin.base import GetResult
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from rangecache.aio.breaker import Pass, State
+    from rangecache.aio.clock import Clock
+    from rangecache.model import ObjectMeta, ObjectRef
+    from rangecache.origin.base import ListPage, NotModified, ObjectStore, Purpose
+    from rangecache.ranges import RangeSpec
+
+ENDPOINTS_MAX: Final = 1024  # of one provider; the one asked longest ago is forgotten
+
+
+class EndpointHealth(NamedTuple):
+    """How one endpoint does."""
+
+    endpoint: str
+    breaker: State
+    reason: str
+    """Why it is not asked; "" while it is."""
+    retry_after_s: float
+
+
+class Breaking:
+    """An `ObjectStore` around another one. Raises `CircuitOpen`, at once, where it would ask what does not answer."""
+
+    def __init__(self, store: ObjectStore, *, clock: Clock, random: Callable[[], float] = random_module.random) -> None:
+        self._store = store
+        self._clock = clock
+        self._random = random
+        self._breakers: OrderedDict[str, Breaker] = OrderedDict()
+
+    def health(self) -> Iterator[EndpointHealth]:
+        """Of every endpoint that was asked lately."""
+        for endpoint, breaker in self._breakers.items():
+            yield EndpointHealth(endpoint, breaker.state, breaker.reason, breaker.retry_after_s)
+
+    def retry_after_s(self, ref: ObjectRef) -> float:
+        """How long this object's endpoint will not be asked; 0 where it would be asked now. Waits for nothing."""
+        breaker = self._breakers.get(endpoint_of(self._store.source(ref)))
+        return 0.0 if breaker is None else breaker.retry_after_s
+
+    def source(self, ref: ObjectRef) -> str:
+        """As the store's."""
+        return self._store.source(ref)
+
+    async def head(
+        self, ref: ObjectRef, *, if_none_match: ObjectMeta | None = None, purpose: Purpose = "demand"
+    ) -> ObjectMeta | NotModified:
+        """As the store's."""
+        verdict = self._admit(ref)
+        try:
+            result = await self._store.head(ref, if_none_match=if_none_match, purpose=purpose)
+            verdict.succeeded()
+        except BaseException as error:
+            verdict.ended_by(error)
+            raise
+        return result
+
+    @asynccontextmanager
+    async def get(
+        self,
+        ref: ObjectRef,
+        *,
+        range: RangeSpec | None = None,
+        if_match: ObjectMeta | None = None,
+        if_none_match: ObjectMeta | None = None,
+        purpose: Purpose = "demand",
+    ) -> AsyncIterator[GetResult | NotModified]:
+        """As the store's."""
+        verdict = self._admit(ref)
+        opened = False
+        try:
+            async with self._store.get(
+                ref, range=range, if_match=if_match, if_none_match=if_none_match, purpose=purpose
+            ) as answer:
+                opened = True
+                if isinstance(answer, GetResult):
+                    yield GetResult(answer.meta, answer.range, _Watched(answer.chunks, verdict))
+                else:
+                    yield answer
+        except BaseException as error:
+            if not opened:
+                verdict.ended_by(error)
+            raise
+        finally:
+            if opened:
+                verdict.succeeded()  # whatever its reader did: its head was there
+
+    async def list_page(
+        self, below: ObjectRef, *, delimiter: str = "", at: str | None = None, purpose: Purpose = "list"
+    ) -> ListPage:
+        """As the store's."""
+        verdict = self._admit(below)
+        try:
+            page = await self._store.list_page(below, delimiter=delimiter, at=at, purpose=purpose)
+            verdict.succeeded()
+        except BaseException as error:
+            verdict.ended_by(error)
+            raise
+        return page
+
+    def check_listable(self, below: ObjectRef) -> None:
+        """As the store's."""
+        self._store.check_listable(below)
+
+    async def aclose(self) -> None:
+        """As the store's."""
+        await self._store.aclose()
+
+    def _admit(self, ref: ObjectRef) -> _Verdict:
+        endpoint = endpoint_of(self._store.source(ref))
+        breaker = self._breakers.get(endpoint)
+        if breaker is None:
+            breaker = self._breakers[endpoint] = Breaker(self._clock, self._random)
+            if len(self._breakers) > ENDPOINTS_MAX:
+                self._breakers.popitem(last=False)
+        else:
+            self._breakers.move_to_end(endpoint)
+        leave = breaker.admit()
+        if leave is None:
+            wait_s = breaker.retry_after_s
+            raise CircuitOpen(
+                f"the origin has failed too often and is not asked for another {wait_s:.0f} s: {breaker.reason}",
+                retry_after_s=wait_s,
+            )
+        return _Verdict(breaker, leave, ref)
+
+
+class _Verdict:
+    """What is to be said of one request. The first word counts."""
+
+    __slots__ = ("_breaker", "_given", "_leave", "_ref")
+
+    def __init__(self, breaker: Breaker, leave: Pass, ref: ObjectRef) -> None:
+        self._breaker = breaker
+        self._leave = leave
+        self._ref = ref
+        self._given = False
+
+    def succeeded(self) -> None:
+        """There was an answer."""
+        if not self._given:
+            self._given = True
+            self._breaker.succeeded(self._leave)
+
+    def ended_by(self, error: BaseException) -> None:
+        """It ended with this error, before the first bytes of its body."""
+        if self._given:
+            return
+        self._given = True
+        match error:
+            case TransientError(throttled=True) if self._leave.probe:
+                self._breaker.succeeded(self._leave)
+            case StaleConnection() | TransientError(throttled=True):
+                self._breaker.dropped(self._leave)
+            case TransientError():
+                subject = None if error.unreached else (self._ref.bucket, self._ref.key)
+                self._breaker.failed(self._leave, error.message, subject)
+            case OriginError():
+                self._breaker.succeeded(self._leave)
+            case _:
+                self._breaker.dropped(self._leave)
+
+
+class _Watched:
+    """A body whose first bytes, or the lack of them, are told."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], verdict: _Verdict) -> None:
+        self._chunks = chunks
+        self._verdict = verdict
+
+    def __aiter__(self) -> _Watched:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            chunk = await anext(self._chunks)
+        except TransientError as error:
+            self._verdict.ended_by(error)
+            raise
+        self._verdict.succeeded()
+        return chunk
+
+
+def endpoint_of(source: str) -> str:
+    """What of an `ObjectStore.source` tells one endpoint from another: the host in it, or all of it where none is."""
+    address = next((word for word in source.split() if "://" in word), None)
+    return source if address is None else urlsplit(address).netloc or source
