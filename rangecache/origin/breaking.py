@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rangecache.aio.breaker import Pass, State
     from rangecache.aio.clock import Clock
     from rangecache.model import ObjectMeta, ObjectRef
-    from rangecache.origin.base import ListPage, NotModified, ObjectStore, Purpose
+    from rangecache.origin.base import BucketPage, ListPage, NotModified, ObjectStore, Purpose
     from rangecache.ranges import RangeSpec
 
 ENDPOINTS_MAX: Final = 1024  # of one provider; the one asked longest ago is forgotten
@@ -118,6 +118,10 @@ class Breaking:
             verdict.ended_by(error)
             raise
         return page
+
+    async def bucket_page(self, provider: str, *, at: str | None = None, purpose: Purpose = "list") -> BucketPage:
+        """As the store's: it is about no bucket, and asked for by hand."""
+        return await self._store.bucket_page(provider, at=at, purpose=purpose)
 
     def check_listable(self, below: ObjectRef) -> None:
         """As the store's."""
