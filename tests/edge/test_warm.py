@@ -126,7 +126,8 @@ async def test_an_object_that_fails_is_told_and_the_others_go_on(rig: Rig, admin
 
 async def test_a_job_ends_early_when_its_origin_is_down_and_says_how_far_it_came() -> None:
     names = [f"web/b/{number:03}" for number in range(200)]
-    async with running(clock=HurriedClock(100)) as rig, admin_of(rig.admin_port) as admin:
+    clock = HurriedClock(100)
+    async with running(clock=clock) as rig, admin_of(rig.admin_port) as admin:
         for name in names:
             rig.origin.put(name.removeprefix("web/"), DATA)
         await admin.warm(objects=names[:20])
@@ -144,6 +145,7 @@ async def test_a_job_ends_early_when_its_origin_is_down_and_says_how_far_it_came
         tried = {each.path for each in list(rig.origin.requests)[asked:]}
         assert len(tried) <= objects["failed"], "nobody asks for what comes behind"
         rig.origin.heal()
+        await clock.sleep(34)  # so long nobody asks it
         assert (await admin.warm(objects=names))["progress"]["objects"]["done"] == len(names)
 
 
