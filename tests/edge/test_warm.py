@@ -145,7 +145,8 @@ async def test_a_job_ends_early_when_its_origin_is_down_and_says_how_far_it_came
         tried = {each.path for each in list(rig.origin.requests)[asked:]}
         assert len(tried) <= objects["failed"], "nobody asks for what comes behind"
         rig.origin.heal()
-        await clock.sleep(34)  # so long nobody asks it
+        await clock.sleep(34)  # so long nobody asks it, and one alone finds out
+        assert (await rig.get("020")).status == 200
         assert (await admin.warm(objects=names))["progress"]["objects"]["done"] == len(names)
 
 
