@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +13,8 @@ from rangecache.settings import S3Provider
 from rangecache.wiring.s3 import s3_credentials
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .conftest import Configuration, Faults
 
 ROLE = "arn:aws:iam::123456789012:role/reader"
