@@ -60,6 +60,16 @@ class Pattern:
                 return False
         return True
 
+    def reaches(self, beginning: str) -> bool:
+        """Whether a name that begins with `beginning`, which ends in a slash or is empty, might be matched."""
+        if self._beneath is not None:
+            return beginning.startswith(self._beneath) or self._beneath.startswith(beginning)
+        segments = beginning.split("/")[:-1]
+        first, *rest = self._runs
+        if not rest and len(segments) >= len(first):
+            return False
+        return all(_segment_matches(parts, segment) for parts, segment in zip(first, segments, strict=False))
+
     def __repr__(self) -> str:
         return f"Pattern({self.text!r})"
 
@@ -78,6 +88,10 @@ class PatternSet:
             if pattern.matches(name):
                 return True
         return False
+
+    def reaches(self, beginning: str) -> bool:
+        """Whether a name that begins with `beginning`, which ends in a slash or is empty, might be in the set."""
+        return any(pattern.reaches(beginning) for pattern in self._patterns)
 
     def __repr__(self) -> str:
         return f"PatternSet({[pattern.text for pattern in self._patterns]!r})"

@@ -40,6 +40,13 @@ async def list_all(store: ObjectStore, below: ObjectRef, *, delimiter: str = "")
         at = page.next
 
 
+async def first_page(store: ObjectStore, below: ObjectRef, *, delimiter: str = "") -> ListPage:
+    """The page with which `list_all` begins, which may be empty; raises as it does."""
+    page = await store.list_page(below, delimiter=delimiter)
+    _check(page, below.key, delimiter)
+    return page
+
+
 def _check(page: ListPage, prefix: str, delimiter: str) -> None:
     if len(page.objects) + len(page.prefixes) > PAGE_ENTRIES_MAX:
         raise InvalidAnswer(f"a page of the origin's listing has more than {PAGE_ENTRIES_MAX} entries")

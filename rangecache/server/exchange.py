@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncGenerator
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from rangecache.errors import OriginTimeout, RangecacheError, RangeNotSatisfiable
 from rangecache.server import problems
@@ -18,16 +17,18 @@ from rangecache.server.response import CLOSE, KEEP, KEEP_OLD
 from rangecache.server.sending import JOIN_BYTES, whole_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from rangecache.model import ObjectRef
-    from rangecache.read.messages import ReadRequest, Reply
+    from rangecache.read.messages import Reply
+    from rangecache.server.directories import DirectoryReply
     from rangecache.server.head import HeadParser
     from rangecache.server.port import DataPort
-    from rangecache.server.request import Directory
     from rangecache.server.sending import Outbox
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 FAULT: Final = "This is a fault of the proxy. Its log says more; please report it."
 
@@ -186,12 +187,12 @@ class Exchange:
 
     # --- other answers --------------------------------------------------------------------------------------------
 
-    async def open(self, request: ReadRequest) -> Reply | None:
-        """The reader's answer. None if it was an error or took too long; then that has been sent."""
+    async def wait_for(self, answer: Awaitable[T]) -> T | None:
+        """An answer that somebody is asked for. None if it was an error or took too long; then that has been sent."""
         self._deadline = asyncio.timeout(None)  # the sweep of the connections sets it
         try:
             async with self._deadline:
-                return await self._port.reader.open(request)
+                return await answer
         except RangecacheError as error:
             self.refuse(error)
         except TimeoutError:
@@ -205,7 +206,7 @@ class Exchange:
         return None
 
     def expire(self, now_s: float, timeout_s: float) -> None:
-        """End `open` if it has taken longer than `timeout_s`."""
+        """End `wait_for` if it has taken longer than `timeout_s`."""
         deadline = self._deadline
         if deadline is not None and now_s - self.started_s >= timeout_s:
             self._deadline = None  # it ends once; what is being opened may take a while to notice
@@ -227,18 +228,27 @@ class Exchange:
         self._outbox.write(head if self._parser.head_only else head + body)
         self._count(problem.status, NO_CACHE, 0 if self._parser.head_only else len(body))
 
-    def list_directory(self, directory: Directory) -> None:
-        """Answer a target that names no object.
+    def send_directory_now(self, reply: DirectoryReply) -> bool:
+        """Send a directory, if it is small enough to be sent at once. False if nothing was sent."""
+        if len(reply.body) > self._outbox.piece_bytes:
+            return False
+        head = self._port.printer.directory(reply, self._connection())
+        body = b"" if self._parser.head_only else reply.body
+        self._outbox.write(head + body)
+        self._count(reply.status, reply.cache.outcome, len(body))
+        return True
 
-        The top is the list of providers. Below it an empty 404: GDAL asks for `<prefix>/` whenever it opens a file, and
-        would take any body for a listing, and the listing for the whole truth.
-        """
-        top = directory.provider is None
-        body = json.dumps({"providers": self._port.router.providers}).encode() + b"\n" if top else b""
-        status, kind = (200, "application/json") if top else (404, None)
-        head = self._port.printer.plain(status, kind, len(body), self._connection())
-        self._outbox.write(head if self._parser.head_only else head + body)
-        self._count(status, NO_CACHE, 0 if self._parser.head_only else len(body))
+    async def send_directory(self, reply: DirectoryReply) -> None:
+        """Send a directory of any length."""
+        body = b"" if self._parser.head_only else reply.body
+        self._port.budget.charge(len(body))
+        sent = 0
+        try:
+            await self._outbox.send((self._port.printer.directory(reply, self._connection()), body))
+            sent = len(body)
+        finally:
+            self._port.budget.charge(-len(body))
+            self._count(reply.status, reply.cache.outcome, sent)
 
     # --- its end --------------------------------------------------------------------------------------------------
 

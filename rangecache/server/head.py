@@ -31,6 +31,7 @@ _SMALL_BYTES: Final = 4 * FIELDS_MAX  # a field takes four bytes at least: a sma
 
 _END: Final = b"\r\n\r\n"
 _NUMBERS = re.compile(rb"[0-9]{1,19}-[0-9]{1,19}")
+_ACCEPT = re.compile(rb"\r\naccept:([^\r\n]*)", re.IGNORECASE)
 _METHOD = re.compile(rb"[A-Z][A-Z-]{0,31}")
 _VERSION = re.compile(rb"HTTP/[0-9](\.[0-9])?")
 
@@ -290,6 +291,12 @@ class HeadParser:
         expect = values[_EXPECT]
         if expect is not None and expect.lower() != b"100-continue":
             raise ProtocolError(problems.EXPECTATION_FAILED, "Send the request without Expect.")
+
+    def accept(self, head: bytes) -> str | None:
+        """What kinds of answer the client takes, where it says so in this head, which is the one read last. It is not
+        read with the others: it says nothing about objects, and nearly all clients send it."""
+        found = _ACCEPT.findall(head)
+        return ",".join(each.decode("latin-1") for each in found) if found else None
 
     def request(self, ref: ObjectRef) -> ReadRequest:
         """The read that this head asks for."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rangecache.aio.clock import Clock
     from rangecache.read.messages import ReadRequest, Reply
     from rangecache.server.accounts import Accounts
+    from rangecache.server.directories import Directories
     from rangecache.server.request import Router
     from rangecache.server.response import HeadPrinter
     from rangecache.server.sending import SendBudget
@@ -52,6 +53,7 @@ class DataPort:
 
     reader: Reader
     router: Router
+    directories: Directories
     accepts_host: Callable[[bytes], bool]
     """Whether a Host value means this program."""
     printer: HeadPrinter

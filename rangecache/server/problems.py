@@ -57,6 +57,7 @@ CHANGED: Final = Problem(503, "object-changed", "The object changed while it was
 BUDGET_EXHAUSTED: Final = Problem(503, "budget-exhausted", "The budget for repeated requests is spent", retry=True)
 OVERLOADED: Final = Problem(503, "overloaded", "This proxy is at a limit", retry=True)
 NO_SUCH_JOB: Final = Problem(404, "no-such-job", "No such job")
+NO_LISTING: Final = Problem(404, "no-listing", "No such listing")
 NOT_LISTABLE: Final = Problem(400, "not-listable", "This origin has no listing")
 NOT_CACHED: Final = Problem(504, "not-cached", "Not in the cache, and only the cache was asked")
 TIMED_OUT: Final = Problem(504, "origin-timeout", "The origin took too long")

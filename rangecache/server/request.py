@@ -38,6 +38,11 @@ class Directory(NamedTuple):
     bucket: str | None
     prefix: str
 
+    @property
+    def ref(self) -> ObjectRef:
+        """What its keys begin with, as far down as it goes."""
+        return ObjectRef(self.provider or "", self.bucket or "", self.prefix)
+
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
@@ -54,12 +59,19 @@ class Namespace:
 class Router:
     """Finds out what a target names, and whether it may be asked for.
 
-    `allowed` is the access rule; it is asked once for each target, before any look-up.
+    `allowed` is the access rule; it is asked once for each target, before any look-up. `reaches` says of what the names
+    of objects begin with (`provider/`, `provider/bucket/` and so on) whether the rule allows any such object.
     """
 
-    def __init__(self, namespaces: Mapping[str, Namespace], allowed: Callable[[ObjectRef], bool]) -> None:
+    def __init__(
+        self,
+        namespaces: Mapping[str, Namespace],
+        allowed: Callable[[ObjectRef], bool],
+        reaches: Callable[[str], bool],
+    ) -> None:
         self._namespaces = namespaces
         self._allowed = allowed
+        self._reaches = reaches
         self._cache: dict[bytes, ObjectRef] = {}
 
     @property
@@ -108,6 +120,14 @@ class Router:
         """Whether the access rules let it be read."""
         return self._allowed(ref)
 
+    def accepts(self, provider: str, bucket: str) -> bool:
+        """Whether the provider has, or may have, a bucket of this name, and the access rules allow anything of it."""
+        return self._namespaces[provider].accepts_bucket(bucket) and self._reaches(f"{provider}/{bucket}/")
+
+    def reaches(self, beginning: str) -> bool:
+        """Whether the access rules allow any object whose name begins so."""
+        return self._reaches(beginning)
+
     def _read(self, target: bytes, *, open_to_all: bool = False) -> ObjectRef | Directory:
         if len(target) > TARGET_BYTES_MAX:
             message = f"The path is longer than {TARGET_BYTES_MAX} bytes."
@@ -118,17 +138,19 @@ class Router:
             raise BadRequest("Percent-encode '#' and all characters that are not printable ASCII.")
         path, question_mark, query = target.partition(b"?")
         parts = path.split(b"/", 3)[1:]
-        if len(parts) == 1:
+        if parts == [b""]:
             if question_mark:
                 raise BadRequest("A query is not accepted here; leave it away.")
-            return Directory(None, None, "") if not parts[0] else Directory(_decode(parts[0]), None, "")
+            return Directory(None, None, "")
         provider = _decode(parts[0])
         namespace = self._namespaces.get(provider)
         if namespace is None:
             raise UnknownName("No provider of that name is configured. Ask for /<provider>/<bucket>/<key>.")
         version = _version(query, namespace) if question_mark else None
-        bucket = _decode(parts[1])
-        if not bucket and len(parts) == 2:
+        bucket = _decode(parts[1]) if len(parts) > 1 else ""
+        if not bucket and len(parts) <= 2:
+            if version is not None:
+                raise BadRequest("A listing has no versions; leave the query away.")
             return Directory(provider, None, "")
         if not bucket or "/" in bucket or bucket in {".", ".."} or not namespace.accepts_bucket(bucket):
             raise UnknownName("No bucket of that name is configured, or the name is not valid for this provider.")
@@ -137,9 +159,10 @@ class Router:
         if len(key.encode()) > namespace.key_bytes_max:
             raise BadRequest(f"The key is longer than {namespace.key_bytes_max} bytes.")
         ref = ObjectRef(provider, bucket, key, version)
-        if not open_to_all and not self._allowed(ref):
+        is_directory = not key or raw_key.endswith(b"/")
+        if not open_to_all and not (self._reaches(str(ref)) if is_directory else self._allowed(ref)):
             raise AccessDenied("The access rules of this proxy do not allow it; see `access.allow`.")
-        if not key or raw_key.endswith(b"/"):
+        if is_directory:
             if version is not None:
                 raise BadRequest("A listing has no versions; leave the query away.")
             return Directory(provider, bucket, key)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from rangecache.httpdate import format_http_date
 from rangecache.read.messages import HIT_MEMORY
+from rangecache.server.autoindex import POLICY
 from rangecache.server.fields import content_type, object_fields, other_fields
 from rangecache.server.multipart import Framer
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rangecache.aio.clock import Clock
     from rangecache.model import ObjectMeta, ObjectRef
     from rangecache.read.messages import CacheStatus, Reply
+    from rangecache.server.directories import DirectoryReply
     from rangecache.server.problems import Problem
 
 CACHED_TEMPLATES_MAX: Final = 4096  # versions; a template is about half a KiB
@@ -164,11 +166,11 @@ class HeadPrinter:
                 fields.append(("ETag", str(reply.meta.e_tag)))
         return self._head(problem.status, fields, None, said, connection)
 
-    def plain(self, status: int, content_type: str | None, length: int, connection: bytes = KEEP) -> bytes:
-        """The head of an answer about no object."""
-        fields = [("Content-Type", content_type)] if content_type is not None else []
-        fields.append(("Content-Length", str(length)))
-        return self._head(status, fields, None, "rangecache; detail=listing", connection)
+    def directory(self, reply: DirectoryReply, connection: bytes = KEEP) -> bytes:
+        """The head of an answer about a directory."""
+        fields = [] if reply.content_type is None else [("Content-Type", reply.content_type)]
+        fields += [("Content-Length", str(len(reply.body))), ("Content-Security-Policy", POLICY)]
+        return self._head(reply.status, fields, reply.age_s, cache_status(reply.cache), connection)
 
     def _template(self, meta: ObjectMeta) -> _Template:
         template = self._templates.get(id(meta))

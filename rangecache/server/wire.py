@@ -15,6 +15,7 @@ from rangecache.aio.allowance import Allowance
 from rangecache.errors import Overloaded, RangecacheError
 from rangecache.model import ObjectRef
 from rangecache.server import problems
+from rangecache.server.directories import DirectoryRequest
 from rangecache.server.exchange import FAULT, After, Exchange
 from rangecache.server.head import HeadBuffer, HeadParser
 from rangecache.server.problems import ProtocolError
@@ -22,7 +23,9 @@ from rangecache.server.sending import Outbox
 
 if TYPE_CHECKING:
     from rangecache.read.messages import ReadRequest, Reply
+    from rangecache.server.directories import DirectoryReply
     from rangecache.server.port import DataPort
+    from rangecache.server.request import Directory
 
 logger = logging.getLogger(__name__)
 
@@ -229,8 +232,8 @@ class Connection(asyncio.Protocol):
                     self._exchange = exchange
                     self._task = port.answers.spawn(self._answer(exchange, request, reply), "answer")
                     return
-            else:
-                exchange.list_directory(found)
+            elif self._list(exchange, found, head):
+                return
         except RangecacheError as error:
             exchange.refuse(error)
         except Exception:
@@ -238,11 +241,40 @@ class Connection(asyncio.Protocol):
             exchange.refuse(RangecacheError(FAULT))
         self._settle(exchange)
 
+    def _list(self, exchange: Exchange, directory: Directory, head: bytes) -> bool:
+        """Answer a request for a directory. True: it has only been begun."""
+        port, parser = self._port, self._parser
+        ref = directory.ref
+        if ref.provider:
+            exchange.ref = ref
+        cache_control = parser.request(ref).cache_control
+        request = DirectoryRequest(ref, parser.target.decode("ascii"), parser.accept(head), cache_control)
+        reply = port.directories.try_open(request)
+        if reply is not None and exchange.send_directory_now(reply):
+            return False
+        self._exchange = exchange
+        self._task = port.answers.spawn(self._answer_directory(exchange, request, reply), "listing")
+        return True
+
+    async def _answer_directory(
+        self, exchange: Exchange, request: DirectoryRequest, reply: DirectoryReply | None
+    ) -> None:
+        """Answer a request for a directory that has to wait."""
+        try:
+            if reply is None:
+                reply = await exchange.wait_for(self._port.directories.open(request))
+            if reply is not None:
+                await exchange.send_directory(reply)
+        finally:
+            self._task = self._exchange = None
+        self._settle(exchange)
+        self._advance()
+
     async def _answer(self, exchange: Exchange, request: ReadRequest, reply: Reply | None) -> None:
         """Answer a request that has to wait: for its opening, or for the client to take it."""
         try:
             if reply is None:
-                reply = await exchange.open(request)
+                reply = await exchange.wait_for(self._port.reader.open(request))
             if reply is not None:
                 await exchange.send(reply)
         finally:

@@ -233,3 +233,4 @@ EMPTY_IS_NOTHING: Final = BeforeValidator(_empty_is_nothing)
 
 Secret = Annotated[SecretStr, Field(min_length=1)]
 ResponseHeaders = Literal["safe", "all"]
+ListingMode = Literal["auto", "off"]

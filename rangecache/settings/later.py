@@ -36,7 +36,6 @@ KEYS: Final[dict[tuple[str, ...], Later]] = {
     ("server", "cors"): Later("remove it; browsers can read from the proxy's own origin only"),
     ("server", "auth", "tokens_file"): Later("remove it, and let something in front check who asks: mode external"),
     ("cache", "shared"): Later("set enabled to false; each program has a cache of its own"),
-    ("defaults", "listing_ttl"): Later("remove it, as nothing is listed"),
     ("throttle",): Later("remove it or set its keys to unlimited"),
     ("telemetry", "otlp_endpoint"): Later("set it to null and scrape /metrics of the admin port"),
     ("s3_front",): Later("remove it; objects are read over server.listen"),
@@ -46,7 +45,6 @@ KEYS: Final[dict[tuple[str, ...], Later]] = {
     (*_CREDENTIALS, "headers_file"): Later("remove it; http providers ask without credentials"),
     (*_BUCKET, "requester_pays"): Later("set it to false; requests for such a bucket are refused by S3"),
     (*_BUCKET, "expected_owner"): Later("set it to null"),
-    (*_BUCKET, "listing"): Later("set it to off"),
     (*_BUCKET, "query"): Later("remove it; a query other than versionId is refused", frozenset(["refuse"])),
     (*_BUCKET, "credentials"): Later("make a second provider with these credentials"),
 }

@@ -169,6 +169,9 @@ class Defaults(Section):
     negative_ttl: Annotated[Seconds, lasting(0, HOUR)] = 2.0
     """How long "there is no such object" is remembered. Short: Zarr takes it for empty data. For `ttl: origin` the
     lifetime that the origin gives its 404 goes before, up to a minute. 0s: not at all, whatever the origin says."""
+    listing_ttl: Annotated[Seconds, lasting(0, HOUR)] = 2.0
+    """How long the listing of a directory is told, and never longer than `negative_ttl`: what it does not name is taken
+    for absent. 0s: the origin is asked each time."""
 
 
 class Prefetch(Section):

@@ -35,5 +35,6 @@ def memory_use(program: Program) -> dict[str, MemoryUse]:
         "disk_queue": MemoryUse(*(0, 0) if disk is None else disk.queued),
         "send_buffers": MemoryUse(port.budget.used_bytes, port.budget.limit_bytes),
         "requests": MemoryUse(port.heads.used_bytes, port.heads.limit_bytes),
+        "listings": MemoryUse(program.listings.held_bytes, program.listings.limit_bytes),
         "catalog": MemoryUse(program.catalog.held_bytes, program.catalog.limit_bytes),
     }

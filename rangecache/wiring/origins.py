@@ -92,6 +92,12 @@ class Origins:
         bucket = None if isinstance(provider, FileProvider) else provider.buckets.get(ref.bucket)
         return bucket is not None and bucket.response_headers == "all"
 
+    def lists(self, ref: ObjectRef) -> bool:
+        """Whether its bucket may be listed (`listing: off` forbids it)."""
+        provider = self._settings.providers[ref.provider]
+        bucket = None if isinstance(provider, FileProvider) else provider.buckets.get(ref.bucket)
+        return bucket is None or bucket.listing == "auto"
+
     def _store(self, name: str, provider: Provider) -> Limited:
         match provider:
             case FileProvider():

@@ -30,6 +30,7 @@ from rangecache.read.grids import Grids
 from rangecache.read.habits import Habits
 from rangecache.read.hand_off import hand_off_allowance
 from rangecache.read.inventory import Inventory
+from rangecache.read.listings import Listings
 from rangecache.read.opening import Opener
 from rangecache.read.prefetcher import Prefetcher
 from rangecache.read.purging import Purger
@@ -40,6 +41,7 @@ from rangecache.server.api.jobs import JobRooms, job_routes
 from rangecache.server.api.objects import object_routes
 from rangecache.server.api.providers import provider_routes
 from rangecache.server.api.purge import purge_routes
+from rangecache.server.directories import Directories
 from rangecache.server.health import ServerState
 from rangecache.server.hosts import HostGuard
 from rangecache.server.listener import Listener, connection_limit
@@ -89,6 +91,12 @@ class Program:
         self.records = None if self.disk is None else _catalog_store(self.disk, clock)
         self.catalog = self._make_catalog()
         self.reader = self._make_reader()
+        self.listings = Listings(
+            self.origins.stores,
+            clock,
+            self.background,
+            life_s=min(settings.defaults.listing_ttl, settings.defaults.negative_ttl),
+        )
         self.port = self._make_port()
         self.listener = Listener(self.port)
         self.state = ServerState(
@@ -190,9 +198,12 @@ class Program:
         server, allowed = self.settings.server, PatternSet(self.settings.access.allow)
         names = [address.host for address in (server.listen, server.admin_listen) if isinstance(address, TcpAddress)]
         self.guard = HostGuard([*names, *server.hosts])
+        router = Router(self.origins.namespaces, lambda ref: str(ref) in allowed, allowed.reaches)
+        configured = {name: provider.buckets for name, provider in self.settings.providers.items()}
         return DataPort(
             reader=self.reader,
-            router=Router(self.origins.namespaces, lambda ref: str(ref) in allowed),
+            router=router,
+            directories=Directories(router, self.listings, configured, self.origins.lists),
             accepts_host=self.guard.accepts,
             printer=HeadPrinter(self.clock, self.origins.passes_all_headers),
             accounts=Accounts(self.metrics, self.settings.telemetry.access_log),
@@ -236,7 +247,7 @@ class Program:
             self.clock,
             records=self.records,
             disk=self.disk,
-            forgetful=[self.reader],
+            forgetful=[self.reader, self.listings],
         )
 
     def _favourites(self) -> Iterator[tuple[BlockKey, memoryview]]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rangecache.server.stats import MemoryUse
 
 BLOCK: Final = 4096
-KEPT_PLACES: Final = {"resident", "catalog"}  # what a cache is for; all else is empty when nobody reads
+KEPT_PLACES: Final = {"resident", "catalog", "listings"}  # what a cache is for; all else is empty when nobody reads
 PATIENCE_S: Final = 60.0  # a condition that has not come true by then never will
 
 

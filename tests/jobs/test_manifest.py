@@ -93,7 +93,8 @@ def test_a_long_entry_is_split_into_lines_that_can_be_read() -> None:
 
 @pytest.fixture
 def router() -> Router:
-    return Router({"s3": Namespace({"b"}.__contains__, "versionId")}, lambda ref: not ref.key.startswith("secret"))
+    namespaces = {"s3": Namespace({"b"}.__contains__, "versionId")}
+    return Router(namespaces, lambda ref: not ref.key.startswith("secret"), lambda _: True)
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
+from rangecache.aio.tasks import Background
 from rangecache.errors import NotFound, RangecacheError
 from rangecache.model import ETag, ObjectMeta, ObjectRef
+from rangecache.origin.memory import MemoryStore
 from rangecache.read.conditions import decide
+from rangecache.read.listings import Listings
 from rangecache.read.messages import HIT_MEMORY, CacheStatus, ReadRequest, Reply
 from rangecache.server.accounts import Accounts
+from rangecache.server.directories import Directories
 from rangecache.server.hosts import HostGuard
 from rangecache.server.listener import Listener
 from rangecache.server.port import DataPort, Limits
@@ -232,9 +236,18 @@ def make_port(reader: StubReader, clock: ManualClock, metrics: Metrics, **change
         "http": Namespace({"noaa"}.__contains__),
         "file": Namespace({"b", "data", "empty"}.__contains__, key_bytes_max=4096),
     }
+    router = Router(
+        namespaces,
+        lambda ref: ref.bucket != "secret" and not ref.key.startswith("p2/"),
+        lambda beginning: not beginning.startswith("s3/secret/"),
+    )
+    answers = Background()
+    listings = Listings({name: MemoryStore() for name in namespaces}, clock, answers, life_s=2)
     parts: dict[str, object] = {
         "reader": reader,
-        "router": Router(namespaces, lambda ref: ref.bucket != "secret" and not ref.key.startswith("p2/")),
+        "router": router,
+        "directories": Directories(router, listings, dict.fromkeys(namespaces, ()), lambda _: True),
+        "answers": answers,
         "accepts_host": HostGuard(["h"]).accepts,
         "printer": HeadPrinter(clock),
         "accounts": Accounts(metrics, "all"),

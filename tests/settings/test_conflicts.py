@@ -87,7 +87,7 @@ def test_what_does_not_fit_together_says_what_to_change(faults: Faults, text: st
         "telemetry: {otlp_endpoint: null}",
         "s3_front: null",
         "providers: {s3: {kind: s3, preset: null, credentials: {assume_role: null}}}",
-        "providers: {s3: {kind: s3, buckets: {b: {listing: off, requester_pays: false, query: refuse}}}}",
+        "providers: {s3: {kind: s3, buckets: {b: {requester_pays: false, query: refuse}}}}",
     ],
 )
 def test_what_is_not_in_this_version_is_accepted_where_it_is_off(configuration: Configuration, text: str) -> None:
@@ -103,7 +103,6 @@ def test_what_is_not_in_this_version_is_accepted_where_it_is_off(configuration: 
         ("server: {auth: {mode: bearer, tokens_file: t}}", "server.auth.tokens_file"),
         ("server: {auth: {mode: bearer}}", "server.auth.mode"),
         ("cache: {shared: {enabled: true, url: 'redis://x'}}", "cache.shared"),
-        ("defaults: {listing_ttl: 2s}", "defaults.listing_ttl"),
         ("throttle: {bandwidth: 10MiB}", "throttle"),
         ("telemetry: {otlp_endpoint: 'http://x'}", "telemetry.otlp_endpoint"),
         ("s3_front: {provider: s3, buckets: {}, auth: none}", "s3_front"),
@@ -111,7 +110,6 @@ def test_what_is_not_in_this_version_is_accepted_where_it_is_off(configuration: 
         ("providers: {a: {kind: azure, credentials: {account: x}}}", "providers.a.kind"),
         ("providers: {f: {kind: failover, replicas: [s3]}}", "providers.f.kind"),
         ("providers: {m: {kind: s3, preset: minio}}", "providers.m.preset"),
-        ("providers: {s3: {kind: s3, buckets: {b: {listing: auto}}}}", "providers.s3.buckets.b.listing"),
         ("providers: {s3: {kind: s3, buckets: {b: {requester_pays: true}}}}", "providers.s3.buckets.b.requester_pays"),
         ("providers: {s3: {kind: s3, buckets: {b: {query: keyed}}}}", "providers.s3.buckets.b.query"),
         ("providers: {w: {kind: http, credentials: {bearer_file: t}}}", "providers.w.credentials.bearer_file"),

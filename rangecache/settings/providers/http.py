@@ -12,6 +12,7 @@ from rangecache.settings.fields import (
     BaseUrl,
     BucketName,
     HostName,
+    ListingMode,
     ResponseHeaders,
     Seconds,
     Section,
@@ -27,6 +28,8 @@ class HttpBucket(Section):
     """Other hosts (or host:port) that the server may redirect to. Empty: redirects must stay beneath `url`."""
     missing_403_is_404: bool = False
     """true: 403 from the server means that there is no such object, as some stores answer in place of 404."""
+    listing: ListingMode = "auto"
+    """Both are the same here: a web server has no listing that is known to be complete."""
     response_headers: ResponseHeaders = "safe"
     """`safe`: clients see the headers that describe the bytes. `all`: every end-to-end header but cookies."""
     first_byte_timeout: Seconds | None = None

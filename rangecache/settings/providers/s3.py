@@ -10,6 +10,7 @@ from rangecache.settings.fields import (
     EMPTY_IS_NOTHING,
     BucketName,
     EndpointUrl,
+    ListingMode,
     Region,
     ResponseHeaders,
     Seconds,
@@ -29,6 +30,8 @@ class S3Bucket(Section):
     """true: its requests are not signed. null: the provider's `credentials` say."""
     missing_403_is_404: bool = False
     """true: 403 from the service means that there is no such object, as S3 answers to those who may not list."""
+    listing: ListingMode = "auto"
+    """`auto`: a directory that one page of the service's listing holds is listed to clients. `off`: none is."""
     response_headers: ResponseHeaders = "safe"
     """`safe`: clients see the headers that describe the bytes. `all`: every end-to-end header but cookies."""
     first_byte_timeout: Seconds | None = None
