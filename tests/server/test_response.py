@@ -12,6 +12,7 @@ from rangecache.model import ETag, ObjectRef
 from rangecache.ranges import ByteRange
 from rangecache.read.messages import HIT_MEMORY, CacheStatus, Reply
 from rangecache.server import response as response_module
+from rangecache.server.directories import DirectoryReply
 from rangecache.server.fields import cache_control, content_type, other_fields
 from rangecache.server.multipart import BodyMismatch, Framer
 from rangecache.server.response import CLOSE, HeadPrinter, cache_status
@@ -92,7 +93,8 @@ def test_the_date_moves_with_the_clock() -> None:
 
 def test_request_ids_are_never_repeated(printer: HeadPrinter) -> None:
     reply = make_reply(ByteRange(0, 1))
-    heads = [printer.partial(reply), printer.whole(reply), printer.not_modified(reply), printer.plain(404, None, 0)]
+    directory = printer.directory(DirectoryReply(404, None, b"", HIT_MEMORY))
+    heads = [printer.partial(reply), printer.whole(reply), printer.not_modified(reply), directory]
     ids = {line for head in heads for line in lines_of(head) if line.startswith("X-Request-Id")}
     assert len(ids) == 4
 

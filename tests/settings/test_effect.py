@@ -73,6 +73,7 @@ async def test_every_setting_is_read_by_who_builds_or_runs_the_program(
     answer = await fetch(program.addresses[0].port, "/disk/b/a")
     for provider, bucket in [("web", "b"), ("s3", "data"), ("chain", "data")]:  # what their requests would need
         program.origins.passes_all_headers(ObjectRef(provider, bucket, "k"))
+        program.origins.lists(ObjectRef(provider, bucket, ""))
         settings.first_byte_timeout(provider, bucket)
     await program.stop()
     monkeypatch.undo()

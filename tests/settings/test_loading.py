@@ -37,7 +37,7 @@ cache:
 freshness:
   - {match: "s3/static/**", ttl: immutable}
   - {match: "web/**", ttl: 7d}
-defaults: {stale_while_revalidate: 0s, stale_if_error: 1h, negative_ttl: 1s}
+defaults: {stale_while_revalidate: 0s, stale_if_error: 1h, negative_ttl: 1s, listing_ttl: 0s}
 fetch:
   max_request: 4MiB
   gap: 0
@@ -83,7 +83,8 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert (fetch.connect_timeout, fetch.first_byte_timeout) == (2, 10)
     assert (fetch.min_rate.bytes, fetch.min_rate.over) == (16 * KIB, 10)
     assert (budget.ratio, budget.min_per_second, budget.burst) == (0.1, 1, 100)
-    assert plain.defaults.model_dump() == {"stale_while_revalidate": 10, "stale_if_error": 86400, "negative_ttl": 2}
+    edges = {"stale_while_revalidate": 10, "stale_if_error": 86400, "negative_ttl": 2, "listing_ttl": 2}
+    assert plain.defaults.model_dump() == edges
     assert plain.telemetry.model_dump() == {"log_level": "info", "log_format": "auto", "access_log": "sampled"}
 
 
