@@ -97,6 +97,9 @@ def test_a_prefix_counts_only_where_a_name_begins() -> None:
     assert index.starting_with(b"p" * 16) == []
     index.insert(b"p" * 32)
     assert index.starting_with(b"p" * 16) == [b"p" * 32]
+    index.insert(bytes(31) + b"p")  # so the prefix is found a byte before the next name first
+    index.insert(b"p" * 16 + bytes(16))
+    assert index.starting_with(b"p" * 16) == [b"p" * 32, b"p" * 16 + bytes(16)]
 
 
 def test_nobodys_slots_are_not_among_those_that_begin_with_zeros() -> None:
