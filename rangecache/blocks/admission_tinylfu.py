@@ -61,6 +61,8 @@ GHOSTS: Final = 0.4
 with twice as many a full scan is taken for one."""
 COMPARED_MIN: Final = 256
 """How rare the two kinds are is told from so many of the latest ghosts, or from as many as there are names."""
+ADDED_MIN: Final = 1e-9
+"""What the rarer kind counts for at the least: in a long scan it is halved until nothing is left of it."""
 EPOCHS: Final = 64
 """In the time that the cache takes in as much as it holds."""
 AGEING: Final = 10
@@ -142,8 +144,9 @@ class WTinyLFU(Generic[K]):
             ghosts, others, direction = others, ghosts, -1
             uses = ghosts.take(fingerprint)
         if uses:
-            step_share = min(STEP_SHARE_MAX, STEP * size_bytes / max(self.held_bytes, size_bytes))
-            weighed_share = min(WEIGHED_SHARE_MAX, step_share * max(1.0, others.added / ghosts.added))
+            step_share = min(STEP_SHARE_MAX, STEP * size_bytes / max(self.held_bytes, size_bytes, 1))
+            rarity = max(1.0, others.added / max(ghosts.added, ADDED_MIN))
+            weighed_share = min(WEIGHED_SHARE_MAX, step_share * rarity)
             self._set_window_share(self._window_share + direction * weighed_share)
         return uses
 
