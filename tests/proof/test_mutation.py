@@ -9,7 +9,11 @@ what survived. Survivors are looked at; those that are left mean the same as the
 * what stands for a header that is absent ("" in `headers.get`), replaced by None or by other text that is no date, no
   number and no directive;
 * characters that no input can have at that place any more, added to what is stripped;
-* None for False where only truth is asked (`strongly`, `found`, `last`).
+* None for False, or for an empty range, where only truth is asked (`strongly`, `found`, `last`);
+* what a loop sets before it is looked at (`unwanted` in `runs`), and a bound that cannot be reached (`at >= 0` behind the
+  reserved slots, a single range that is longer than its object);
+* a short cut that ends where the long way does (`renew` of the last in its list, `_contest` with no use left);
+* an epoch that counts downwards, a signed array for an unsigned one, two buckets more at the beginning.
 """
 
 from __future__ import annotations
