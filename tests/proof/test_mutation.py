@@ -10,8 +10,8 @@ what survived. Survivors are looked at; those that are left mean the same as the
   number and no directive;
 * characters that no input can have at that place any more, added to what is stripped;
 * None for False, or for an empty range, where only truth is asked (`strongly`, `found`, `last`);
-* what a loop sets before it is looked at (`unwanted` in `runs`), and a bound that cannot be reached (`at >= 0` behind the
-  reserved slots, a single range that is longer than its object);
+* what a loop sets before it is looked at (`unwanted` in `runs`), and a bound that cannot be reached (`at >= 0` behind
+  the reserved slots, a single range that is longer than its object);
 * a short cut that ends where the long way does (`renew` of the last in its list, `_contest` with no use left);
 * an epoch that counts downwards, a signed array for an unsigned one, two buckets more at the beginning.
 """
