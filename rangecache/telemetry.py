@@ -190,6 +190,9 @@ class Metrics:
         self.breaker_open = Gauge(
             "breaker_open", "Endpoints of the provider that have failed and are not asked for now.", ("provider",)
         )
+        self.failovers = Counter(
+            "failovers_total", "Answers that a replica gave in place of the first one.", ("provider", "to")
+        )
         self.version_conflicts = Counter(
             "version_conflicts_total", "Answers that were of another version than the one pinned.", ("provider",)
         )

@@ -45,6 +45,8 @@ _MEDIA_TYPE = re.compile(
 )
 # Section 7.6.1 names the first eight. Framing of this one answer says nothing about the object. The others speak with
 # the origin's authority about cookies, addresses and policies that are not ours to repeat.
+OF_A_PART: Final = frozenset({"content-md5", "content-digest", "digest"})
+"""Headers that in a 206 speak of the bytes it carries, and not of the object (RFC 9530 section 2)."""
 _DROPPED: Final = frozenset(
     {
         "connection",

@@ -59,6 +59,17 @@ class Breaking:
         breaker = self._breakers.get(endpoint_of(self._store.source(ref)))
         return 0.0 if breaker is None else breaker.retry_after_s
 
+    def state(self, ref: ObjectRef) -> State:
+        """How this object's endpoint does."""
+        breaker = self._breakers.get(endpoint_of(self._store.source(ref)))
+        return "closed" if breaker is None else breaker.state
+
+    def hurry(self, ref: ObjectRef) -> None:
+        """Let the next request for this object's endpoint through, as a probe."""
+        breaker = self._breakers.get(endpoint_of(self._store.source(ref)))
+        if breaker is not None:
+            breaker.hurry()
+
     def source(self, ref: ObjectRef) -> str:
         """As the store's."""
         return self._store.source(ref)

@@ -192,6 +192,7 @@ class WebStore:
             if asked.range is None:
                 raise InvalidAnswer("the origin sent a part of the object though the whole was asked for")
             carried, size = answers.part_of(wire.headers, asked)
+            headers = {name: value for name, value in headers.items() if name not in answers.OF_A_PART}
         else:
             size = answers.whole_size(wire.headers, asked)
         meta = self._meta(asked, headers, size, validator)

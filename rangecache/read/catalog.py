@@ -79,18 +79,18 @@ class Catalog:
         negative_ttl_s: float,
         grace: Callable[[Ttl], Grace] = lambda _: NO_GRACE,
         store: CatalogStore | None = None,
-        source: Callable[[ObjectRef], str] | None = None,
+        vouches_for: Callable[[ObjectMeta], bool] | None = None,
     ) -> None:
         """`rule` gives an object's freshness rule, `grace` how long objects of a rule may be used after their time
-        where the origin does not say. `source` gives the endpoint that a name means today: a record of another one,
-        left from an earlier configuration, is not believed."""
+        where the origin does not say. `vouches_for` says whether a version is of an endpoint that its name means
+        today: a record of another one, left from an earlier configuration, is not believed."""
         self._clock = clock
         self._rule = rule
         self._grace = grace
         self._block_bytes = block_bytes
         self._negative_ttl_s = negative_ttl_s
         self._store = store
-        self._source = source
+        self._vouches_for = vouches_for
         self.epochs = Epochs()
         """Of what is known here: whoever has asked the origin compares before he says what was answered."""
         self._known: Remembered[Known] = Remembered(OBJECTS_BYTES, weight)
@@ -303,7 +303,7 @@ class Catalog:
         if restored is None:
             return None
         meta = restored.meta
-        if not meta.validator or (self._source is not None and self._source(ref) != meta.source):
+        if not meta.validator or (self._vouches_for is not None and not self._vouches_for(meta)):
             return None
         rule = self._rule(ref)
         # The rule may have changed since.

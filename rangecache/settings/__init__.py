@@ -2,10 +2,12 @@
 
 from rangecache.settings.loading import load
 from rangecache.settings.providers import (
+    FailoverProvider,
     FileProvider,
     HttpBucket,
     HttpProvider,
     Provider,
+    Replica,
     S3Bucket,
     S3Credentials,
     S3Provider,
@@ -41,6 +43,7 @@ __all__ = [
     "Defaults",
     "DiskTier",
     "Egress",
+    "FailoverProvider",
     "Fetch",
     "FileProvider",
     "FreshnessRule",
@@ -50,6 +53,7 @@ __all__ = [
     "MinRate",
     "Prefetch",
     "Provider",
+    "Replica",
     "S3Bucket",
     "S3Credentials",
     "S3Provider",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from rangecache.settings.providers import FailoverProvider
 from rangecache.settings.units import TcpAddress, format_size
 
 if TYPE_CHECKING:
@@ -98,6 +99,20 @@ def _patterns_of_providers(settings: Settings) -> Iterator[Conflict]:
             yield Conflict(path, f"there is no provider {provider}; configured: {names}")
 
 
+def _replicas_of_providers(settings: Settings) -> Iterator[Conflict]:
+    for name, provider in settings.providers.items():
+        if not isinstance(provider, FailoverProvider):
+            continue
+        for index, replica in enumerate(provider.replicas):
+            path = ("providers", name, "replicas", index)
+            found = settings.providers.get(replica.provider)
+            if found is None:
+                names = ", ".join(settings.providers)
+                yield Conflict(path, f"there is no provider {replica.provider}; configured: {names}")
+            elif isinstance(found, FailoverProvider):
+                yield Conflict(path, f"{replica.provider} is a failover set itself; name its replicas here")
+
+
 CHECKS: Final[tuple[tuple[tuple[KeyPath, ...], Callable[[Settings], Iterator[Conflict]]], ...]] = (
     ((("server", "listen"), ("server", "admin_listen"), ("server", "auth"), ("access", "allow")), _exposed),
     ((("server", "listen"), ("server", "admin_listen"), ("server", "health_listen")), _same_port),
@@ -107,4 +122,5 @@ CHECKS: Final[tuple[tuple[tuple[KeyPath, ...], Callable[[Settings], Iterator[Con
     ((("cache", "block_size"), ("cache", "disk")), _disk_of_blocks),
     ((("cache", "disk", "path"),), _disk_somewhere),
     ((("providers",), ("freshness",), ("access", "allow")), _patterns_of_providers),
+    ((("providers",),), _replicas_of_providers),
 )

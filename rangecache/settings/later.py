@@ -54,7 +54,6 @@ VALUES: Final[dict[tuple[tuple[str, ...], str], str]] = {
     (("providers", "*", "kind"), "gcs"): "use kind http with https://storage.googleapis.com/BUCKET/ for public objects",
     (("providers", "*", "kind"), "azure"): "use kind http with https://ACCOUNT.blob.core.windows.net/CONTAINER/ for"
     " public objects",
-    (("providers", "*", "kind"), "failover"): "name one of its replicas in the address",
 }
 
 

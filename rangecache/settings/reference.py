@@ -12,9 +12,11 @@ from pydantic_core import PydanticUndefined
 from rangecache.settings.fields import Section
 from rangecache.settings.later import KEYS, VALUES
 from rangecache.settings.providers import (
+    FailoverProvider,
     FileProvider,
     HttpBucket,
     HttpProvider,
+    Replica,
     S3Bucket,
     S3Credentials,
     S3Provider,
@@ -81,6 +83,8 @@ def reference() -> str:
         ("A provider of kind `http`", HttpProvider),
         ("One of an `http` provider's `buckets`", HttpBucket),
         ("A provider of kind `file`", FileProvider),
+        ("A provider of kind `failover`", FailoverProvider),
+        ("One of a `failover` provider's `replicas`", Replica),
     ):
         parts += [f"## {title}\n", f"{_prose(inspect.getdoc(section) or '')}\n", _table(_rows(section))]
     later = [(_dotted(key), each.instead) for key, each in KEYS.items()]

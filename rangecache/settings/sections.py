@@ -293,7 +293,7 @@ class Settings(Section):
     def first_byte_timeout(self, provider: str, bucket: str) -> float:
         """Seconds that the first byte of an answer may take, for a bucket of a configured provider."""
         configured = self.providers[provider]
-        own = None if configured.kind == "file" else configured.buckets.get(bucket)
+        own = None if configured.kind == "file" or configured.kind == "failover" else configured.buckets.get(bucket)
         if own is not None and own.first_byte_timeout is not None:
             return own.first_byte_timeout
         if configured.kind == "http" and "first_byte_timeout" not in self.fetch.model_fields_set:

@@ -15,7 +15,8 @@ from rangecache.origin.strain import Strain
 from rangecache.origin.web import MinRate, WebStore
 from rangecache.server.api.providers import ProviderReport
 from rangecache.server.request import Namespace
-from rangecache.settings import FileProvider, HttpProvider, S3Provider
+from rangecache.settings import FailoverProvider, FileProvider, HttpProvider, S3Provider
+from rangecache.wiring.failover import failover_namespace, failover_places, failover_store
 from rangecache.wiring.http import http_dialect
 from rangecache.wiring.s3 import s3_dialect
 
@@ -24,13 +25,16 @@ if TYPE_CHECKING:
 
     from rangecache.aio.budget import RetryBudget
     from rangecache.aio.clock import Clock
-    from rangecache.model import ObjectRef
+    from rangecache.model import ObjectMeta, ObjectRef
     from rangecache.origin.base import ObjectStore
     from rangecache.origin.dialect import Dialect
+    from rangecache.origin.failover import Failover
     from rangecache.origin.providers.s3 import S3Dialect
     from rangecache.ranges import RangeSpec
-    from rangecache.settings import Provider, Settings
+    from rangecache.settings import HttpBucket, S3Bucket, Settings
     from rangecache.telemetry import Metrics
+
+    _Origin = FileProvider | HttpProvider | S3Provider
 
 PERMITS: Final = (
     CONNECTIONS_PER_HOST_MAX  # open answers of one provider; one block of each is on its way to be complete
@@ -52,11 +56,20 @@ class Origins:
         self._s3: list[S3Dialect] = []
         self.strain = Strain(clock)
         self.breaking: dict[str, Breaking] = {}
+        self._failovers: dict[str, Failover] = {}
         self.stores: dict[str, Limited] = {}
         self.namespaces: dict[str, Namespace] = {}
+        sets: dict[str, FailoverProvider] = {}
         for name, provider in settings.providers.items():
-            self.stores[name] = self._store(name, provider)
+            if isinstance(provider, FailoverProvider):
+                sets[name] = provider
+                continue
+            self.breaking[name] = self._asked_once(name, provider)
+            self.stores[name] = self._repeated(self.breaking[name])
             self.namespaces[name] = namespace(provider)
+        for name, failover in sets.items():
+            self._failovers[name] = self._failover(name, failover)
+            self.stores[name] = self._repeated(self._failovers[name])
 
     def for_one_client(self) -> dict[str, ObjectStore]:
         """The same stores for answers that go to one client at his own pace. They get a part of the permits only, so
@@ -82,23 +95,39 @@ class Origins:
         for name, breaking in self.breaking.items():
             yield (name,), sum(each.breaker != "closed" for each in breaking.health())
 
-    def source(self, ref: ObjectRef) -> str:
-        """Where the object really is, as things are configured now."""
-        return self.stores[ref.provider].source(ref)
+    def vouches_for(self, meta: ObjectMeta) -> bool:
+        """Whether the version is of an origin that its name means, as things are configured now."""
+        failover = self._failovers.get(meta.ref.provider)
+        if failover is not None:
+            return failover.vouches_for(meta)
+        return self.stores[meta.ref.provider].source(meta.ref) == meta.source
 
     def passes_all_headers(self, ref: ObjectRef) -> bool:
         """Whether every end-to-end header of the origin is shown to clients (`response_headers: all`)."""
-        provider = self._settings.providers[ref.provider]
-        bucket = None if isinstance(provider, FileProvider) else provider.buckets.get(ref.bucket)
+        bucket = self._bucket(ref)
         return bucket is not None and bucket.response_headers == "all"
 
     def lists(self, ref: ObjectRef) -> bool:
         """Whether its bucket may be listed (`listing: off` forbids it)."""
-        provider = self._settings.providers[ref.provider]
-        bucket = None if isinstance(provider, FileProvider) else provider.buckets.get(ref.bucket)
+        bucket = self._bucket(ref)
         return bucket is None or bucket.listing == "auto"
 
-    def _store(self, name: str, provider: Provider) -> Limited:
+    def bucket_names(self) -> dict[str, set[str]]:
+        """The buckets that the configuration names, by provider."""
+        providers = self._settings.providers
+        names = {name: set(each.buckets) for name, each in providers.items() if not isinstance(each, FailoverProvider)}
+        for name, each in providers.items():
+            if isinstance(each, FailoverProvider):
+                names[name] = set().union(*(replica.buckets for replica in each.replicas))
+                names[name] |= names[each.replicas[0].provider]
+        return names
+
+    def _bucket(self, ref: ObjectRef) -> S3Bucket | HttpBucket | None:
+        """What is particular about the object's bucket, where something can be."""
+        provider = self._settings.providers[ref.provider]
+        return None if isinstance(provider, FileProvider | FailoverProvider) else provider.buckets.get(ref.bucket)
+
+    def _asked_once(self, name: str, provider: _Origin) -> Breaking:
         match provider:
             case FileProvider():
                 store: ObjectStore = FileStore(provider.buckets, clock=self._clock)
@@ -109,13 +138,22 @@ class Origins:
                 self._s3.append(dialect)
                 store = self._web(name, dialect)
         observed = Observed(store, self._metrics, self._clock, name, self.strain.note)
-        breaking = self.breaking[name] = Breaking(observed, clock=self._clock)
-        retrying = Retrying(
-            breaking,
-            budget=self._budget,
-            clock=self._clock,
-            attempts=self._settings.fetch.attempts,
+        return Breaking(observed, clock=self._clock)
+
+    def _failover(self, name: str, provider: FailoverProvider) -> Failover:
+        places = failover_places(name, provider, self.namespaces)
+        self.namespaces[name] = failover_namespace(places, self.namespaces, provider)
+        counted = self._metrics.failovers
+
+        def count(to: str) -> None:
+            counted.cell(name, to).value += 1
+
+        return failover_store(
+            provider, places, self.breaking, budget=self._budget, clock=self._clock, on_failover=count
         )
+
+    def _repeated(self, store: ObjectStore) -> Limited:
+        retrying = Retrying(store, budget=self._budget, clock=self._clock, attempts=self._settings.fetch.attempts)
         return Limited(retrying, PERMITS)
 
     def _web(self, name: str, dialect: Dialect) -> WebStore:
@@ -144,7 +182,7 @@ class Origins:
             await self._session.aclose()
 
 
-def namespace(provider: Provider) -> Namespace:
+def namespace(provider: _Origin) -> Namespace:
     """Which bucket names a client may ask for: any valid one of S3, the configured ones elsewhere."""
     if isinstance(provider, S3Provider):
         aliases = frozenset(provider.buckets)

@@ -131,7 +131,7 @@ class Program:
             negative_ttl_s=self.settings.defaults.negative_ttl,
             grace=grace,
             store=self.records,
-            source=self.origins.source,
+            vouches_for=self.origins.vouches_for,
         )
 
     def _make_reader(self) -> RangeReader:
@@ -199,11 +199,10 @@ class Program:
         names = [address.host for address in (server.listen, server.admin_listen) if isinstance(address, TcpAddress)]
         self.guard = HostGuard([*names, *server.hosts])
         router = Router(self.origins.namespaces, lambda ref: str(ref) in allowed, allowed.reaches)
-        configured = {name: provider.buckets for name, provider in self.settings.providers.items()}
         return DataPort(
             reader=self.reader,
             router=router,
-            directories=Directories(router, self.listings, configured, self.origins.lists),
+            directories=Directories(router, self.listings, self.origins.bucket_names(), self.origins.lists),
             accepts_host=self.guard.accepts,
             printer=HeadPrinter(self.clock, self.origins.passes_all_headers),
             accounts=Accounts(self.metrics, self.settings.telemetry.access_log),

@@ -44,7 +44,14 @@ class JsonStore:
 
 
 def _catalog(clock: ManualClock, store: JsonStore, ttl: Ttl = 60.0, source: str = "memory") -> Catalog:
-    return Catalog(clock, lambda ref: ttl, block_bytes=4096, negative_ttl_s=2.0, store=store, source=lambda ref: source)
+    return Catalog(
+        clock,
+        lambda ref: ttl,
+        block_bytes=4096,
+        negative_ttl_s=2.0,
+        store=store,
+        vouches_for=lambda meta: meta.source == source,
+    )
 
 
 def _meta(**options: Any) -> ObjectMeta:

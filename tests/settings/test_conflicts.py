@@ -108,7 +108,6 @@ def test_what_is_not_in_this_version_is_accepted_where_it_is_off(configuration: 
         ("s3_front: {provider: s3, buckets: {}, auth: none}", "s3_front"),
         ("providers: {g: {kind: gcs}}", "providers.g.kind"),
         ("providers: {a: {kind: azure, credentials: {account: x}}}", "providers.a.kind"),
-        ("providers: {f: {kind: failover, replicas: [s3]}}", "providers.f.kind"),
         ("providers: {m: {kind: s3, preset: minio}}", "providers.m.preset"),
         ("providers: {s3: {kind: s3, buckets: {b: {requester_pays: true}}}}", "providers.s3.buckets.b.requester_pays"),
         ("providers: {s3: {kind: s3, buckets: {b: {query: keyed}}}}", "providers.s3.buckets.b.query"),
@@ -121,3 +120,24 @@ def test_what_is_not_in_this_version_is_never_ignored(faults: Faults, text: str,
     assert len(at_fault) == 1
     assert "not in this version: " in at_fault[0]
     assert len(found) == (2 if "tokens_file" in text else 1)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "says"),
+    [
+        ("[s3]", "expected two to 8 replicas, got 1"),
+        ("[s3, gone]", "there is no provider gone"),
+        ("[s3, other]", "is a failover set itself"),
+        ("[s3, s3]", "expected each provider once"),
+        ("[s3, {provider: web, buckets: {b: /x}}]", "expected bucket, or bucket/prefix/"),
+    ],
+)
+def test_a_failover_set_is_made_of_other_providers(faults: Faults, replicas: str, says: str) -> None:
+    text = f"""
+providers:
+  s3: {{kind: s3}}
+  web: {{kind: http, buckets: {{b: "http://example.org/"}}}}
+  other: {{kind: failover, replicas: [s3, web]}}
+  f: {{kind: failover, replicas: {replicas}}}
+"""
+    assert says in " ".join(faults(text))

@@ -43,6 +43,7 @@ def _tree(folder: Path) -> dict[str, Any]:
             "disk": {"kind": "file", "buckets": {"b": str(folder / "files")}},
             "web": {"kind": "http", "buckets": {"b": {"url": "http://127.0.0.1:9/"}}},
             "chain": {"kind": "s3"},
+            "set": {"kind": "failover", "replicas": ["disk", {"provider": "web", "buckets": {"b": "b"}}]},
             "role": {"kind": "s3", "credentials": {"url": "https://127.0.0.1:9/", "assume_role": {"arn": _ROLE}}},
             "identity": {"kind": "s3", "credentials": {"web_identity": {"role_arn": _ROLE}}},
             "s3": {
