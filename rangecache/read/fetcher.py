@@ -130,13 +130,15 @@ class Fetcher:
             found[self._start(known, blocks, purpose)] = None
         return sorted(found, key=lambda run: run.start)
 
-    def fetch_ahead(self, known: Known, indices: Iterable[int], most: int | None = None) -> list[tuple[Run, range]]:
+    def fetch_ahead(
+        self, known: Known, indices: Iterable[int], most: int | None = None, *, widen: bool = False
+    ) -> list[tuple[Run, range]]:
         """Start the runs that bring those of the blocks, ascending, which are not here and not on their way, but not
-        more than `most` of them. No reader waits for them. Gives the runs, each with what it brings of that: where they
-        lie beside a run that has not been asked for yet, that one is made longer."""
+        more than `most` of them. No reader waits for them. Gives the runs, each with what it brings of that. Those that
+        lie beside a run that has not been asked for yet make that one longer, with `widen`."""
         missing = (index for index in indices if not self.coming(known, index))
         return [
-            (self._widened(known, blocks) or self._start(known, blocks, "prefetch"), blocks)
+            ((self._widened(known, blocks) if widen else None) or self._start(known, blocks, "prefetch"), blocks)
             for blocks in runs(islice(missing, most), self.run_blocks(known))
         ]
 

@@ -246,7 +246,7 @@ class Prefetcher:
     def _fetch(self, track: Track, ledger: Ledger, blocks: Iterable[int], most: int | None = None) -> None:
         """Fetch what of the blocks nobody has or fetches, at most so many, and enter it in the books."""
         known = track.known
-        for run, brought in self._fetcher.fetch_ahead(known, blocks, most):
+        for run, brought in self._fetcher.fetch_ahead(known, blocks, most, widen=ledger is track.density):
             for index in brought:
                 if index in track.unused:  # the first time it was evicted before anybody came
                     self._settle(track, index, used=False)
