@@ -4,7 +4,10 @@ GDAL, fsspec's HTTPFileSystem, rclone and browsers read the page, each by rules 
 
 * GDAL wants the title to name the path as it asked for it, one entry a line, and the size in bytes right behind the
   date: it takes that for the size of the file. It knows no other file than those of the page.
-* fsspec takes whatever looks like an address with a host for a link too, in the text as well.
+  It keeps the spelling of the link, and finds a file next to another one under the spelling of its user: so what is
+  usually written bare in an address stands bare in the link.
+* fsspec takes whatever looks like an address with a host for a link too, in the text as well, and a link that begins
+  with `http` for one to another host.
 * all of them, and browsers, resolve links against the address of the page: `.` and `..` cannot be linked, and neither
   can a folder without a name. Such names are left out, as none of these clients could go there; the JSON has them.
 
@@ -55,7 +58,7 @@ def page(listing: Listing, prefix: str, target: str) -> bytes:
     path, base = target, ""
     if not target.endswith("/"):
         path = f"{target}/"
-        base = f'\n<base href="{_link(target.rpartition("/")[2])}/">'
+        base = f'\n<base href="./{html.escape(target.rpartition("/")[2])}/">'
     # Folders first: a client that knows one thing by each name is to know the file.
     names = [each[len(prefix) :] for each in listing.folders]
     lines = [_line(name, None, "-") for name in names if name not in _UNLINKABLE]
@@ -92,8 +95,9 @@ def _line(name: str, date: datetime | None, size: str) -> str:
 
 
 def _link(name: str) -> str:
-    """A name as the last part of an address. A colon is encoded too: what stands before it would be a scheme."""
-    return quote(name, safe="/-._~")
+    """A name as the last part of an address. A colon is encoded: what stands before it would be a scheme."""
+    link = quote(name, safe="/-._~!$()*+,=@")
+    return f"./{link}" if link.startswith("http") else link
 
 
 def _text(name: str) -> str:

@@ -25,6 +25,7 @@ VERSION_CHARACTERS_MAX: Final = 1024
 CACHED_TARGETS_MAX: Final = 8192
 CACHED_TARGET_BYTES_MAX: Final = 512  # the cache holds at most 4 MiB of targets
 
+_FORBIDDEN: Final = "The access rules of this proxy do not allow it; see `access.allow`."
 _MALFORMED_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNPRINTABLE = re.compile(rb"[^\x21-\x7e]")
@@ -151,6 +152,8 @@ class Router:
         if not bucket and len(parts) <= 2:
             if version is not None:
                 raise BadRequest("A listing has no versions; leave the query away.")
+            if not open_to_all and not self._reaches(f"{provider}/"):
+                raise AccessDenied(_FORBIDDEN)
             return Directory(provider, None, "")
         if not bucket or "/" in bucket or bucket in {".", ".."} or not namespace.accepts_bucket(bucket):
             raise UnknownName("No bucket of that name is configured, or the name is not valid for this provider.")
@@ -161,7 +164,7 @@ class Router:
         ref = ObjectRef(provider, bucket, key, version)
         is_directory = not key or raw_key.endswith(b"/")
         if not open_to_all and not (self._reaches(str(ref)) if is_directory else self._allowed(ref)):
-            raise AccessDenied("The access rules of this proxy do not allow it; see `access.allow`.")
+            raise AccessDenied(_FORBIDDEN)
         if is_directory:
             if version is not None:
                 raise BadRequest("A listing has no versions; leave the query away.")

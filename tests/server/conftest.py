@@ -264,7 +264,7 @@ async def make_door() -> AsyncIterator[Callable[..., object]]:
     doors: list[Door] = []
 
     async def make(limits: Limits | None = None, **changes: object) -> Door:
-        reader, clock, metrics = StubReader(), ManualClock(), Metrics()
+        reader, clock, metrics = StubReader(), changes.pop("clock", ManualClock()), Metrics()
         port = make_port(reader, clock, metrics, limits=limits or Limits(), **changes)
         listener = Listener(port)
         (address,) = await listener.start("127.0.0.1", 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rangecache.patterns import PATTERN_CHARS_MAX, Pattern, PatternSet, first_match
@@ -149,3 +149,35 @@ def test_the_first_rule_that_matches_wins() -> None:
     assert first_match(rules, "s3/a/k") == 1
     assert first_match(rules, "s3/b/k") == 2
     assert first_match(rules, "web/b/k") is None
+
+
+@given(pattern=_pattern_segments, name=_name_segments)
+def test_a_pattern_reaches_every_beginning_of_what_it_matches(pattern: list[str], name: list[str]) -> None:
+    try:
+        compiled = Pattern("/".join(pattern))
+    except ValueError:
+        assume(False)
+    if compiled.matches("/".join(name)):
+        assert all(compiled.reaches("".join(f"{part}/" for part in name[:count])) for count in range(len(name)))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "beginning", "reaches"),
+    [
+        ("**", "s3/data/", True),
+        ("s3/data/a/**", "", True),
+        ("s3/data/a/**", "s3/", True),
+        ("s3/data/a/**", "s3/data/", True),
+        ("s3/data/a/**", "s3/data/a/b/", True),
+        ("s3/data/a/**", "s3/data/ab/", False),
+        ("s3/data/a/**", "s3/database/", False),
+        ("s3/*/x.json", "s3/data/", True),
+        ("s3/*/x.json", "s3/data/x.json/", False),
+        ("s3/*/x.json", "gs/data/", False),
+        ("**/zarr.json", "s3/any/thing/", True),
+        ("s3/data/**/*.tif", "s3/data/deep/er/", True),
+        ("s3/data/**/*.tif", "s3/other/", False),
+    ],
+)
+def test_a_pattern_reaches_no_further_than_it_can(pattern: str, beginning: str, reaches: bool) -> None:
+    assert Pattern(pattern).reaches(beginning) is reaches
