@@ -130,13 +130,7 @@ class Router:
         return self._reaches(beginning)
 
     def _read(self, target: bytes, *, open_to_all: bool = False) -> ObjectRef | Directory:
-        if len(target) > TARGET_BYTES_MAX:
-            message = f"The path is longer than {TARGET_BYTES_MAX} bytes."
-            raise ProtocolError(problems.TARGET_TOO_LONG, message, close=False)
-        if not target.startswith(b"/"):
-            raise BadRequest("Ask for a path that begins with /; this is not a forward proxy.")
-        if b"#" in target or _UNPRINTABLE.search(target):
-            raise BadRequest("Percent-encode '#' and all characters that are not printable ASCII.")
+        _check(target)
         path, question_mark, query = target.partition(b"?")
         parts = path.split(b"/", 3)[1:]
         if parts == [b""]:
@@ -170,6 +164,17 @@ class Router:
                 raise BadRequest("A listing has no versions; leave the query away.")
             return Directory(provider, bucket, key)
         return ref
+
+
+def _check(target: bytes) -> None:
+    """Raises `BadRequest` for what is no path, or one that nobody can have."""
+    if len(target) > TARGET_BYTES_MAX:
+        message = f"The path is longer than {TARGET_BYTES_MAX} bytes."
+        raise ProtocolError(problems.TARGET_TOO_LONG, message, close=False)
+    if not target.startswith(b"/"):
+        raise BadRequest("Ask for a path that begins with /; this is not a forward proxy.")
+    if b"#" in target or _UNPRINTABLE.search(target):
+        raise BadRequest("Percent-encode '#' and all characters that are not printable ASCII.")
 
 
 def _decode(part: bytes) -> str:
