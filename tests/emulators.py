@@ -38,7 +38,7 @@ PRIVATE: Final = "private"
 PUBLIC: Final = "public"
 READY_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 10.0
-_STARTS_MAX: Final = 3  # a free port may be taken by somebody else between the search and the start
+STARTS_MAX: Final = 3  # a free port may be taken by somebody else between the search and the start
 
 
 @dataclass
@@ -85,7 +85,7 @@ class SeaweedFS:
         self.client.create_bucket(Bucket=bucket)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -111,7 +111,7 @@ def _start(folder: Path) -> tuple[subprocess.Popen[bytes], int, list[Path]]:
     ]
     (folder / "s3.json").write_text(json.dumps({"identities": identities}))
     rooms = ("master", "volume", "filer", "s3", "admin")
-    ports = _free_ports(2 * len(rooms))
+    ports = free_ports(2 * len(rooms))
     # Every port is named, the gRPC ones too: the defaults (port + 10000, 8181, 9101) collide under xdist.
     named = [f"-{room}.port={port}" for room, port in zip(rooms, ports[::2], strict=True)]
     named += [f"-{room}.port.grpc={port}" for room, port in zip(rooms, ports[1::2], strict=True)]
@@ -160,7 +160,7 @@ def _wait_until_writable(server: subprocess.Popen[bytes], running: SeaweedFS) ->
     return False
 
 
-def _stop(server: subprocess.Popen[bytes], sockets: list[Path]) -> None:
+def stop(server: subprocess.Popen[bytes], sockets: list[Path]) -> None:
     server.send_signal(signal.SIGTERM)
     try:
         server.wait(STOP_TIMEOUT_S)
@@ -174,7 +174,7 @@ def _stop(server: subprocess.Popen[bytes], sockets: list[Path]) -> None:
 @pytest.fixture(scope="session")
 def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
     """One SeaweedFS for the session (or for the xdist worker), ready to be written to."""
-    for _ in range(_STARTS_MAX):
+    for _ in range(STARTS_MAX):
         folder = tmp_path_factory.mktemp("seaweedfs")
         server, port, sockets = _start(folder)
         try:
@@ -187,7 +187,7 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
                 finally:
                     running.client.close()
         finally:
-            _stop(server, sockets)
+            stop(server, sockets)
             shutil.rmtree(folder / "data", ignore_errors=True)
     log = (folder / "weed.log").read_text(errors="replace")[-4000:]
     pytest.fail(f"SeaweedFS did not start:\n{log}")
@@ -247,8 +247,8 @@ def _fake_gcs_binary() -> Path:
 def fake_gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeGcs]:
     """One fake-gcs-server for the session (or for the xdist worker), ready to be written to."""
     folder = tmp_path_factory.mktemp("fake-gcs")
-    for _ in range(_STARTS_MAX):
-        (port,) = _free_ports(1)
+    for _ in range(STARTS_MAX):
+        (port,) = free_ports(1)
         with Tap("127.0.0.1", port) as tap:
             running = FakeGcs(f"http://127.0.0.1:{port}", tap)
             server = _start_fake_gcs(folder, port, tap)
@@ -261,7 +261,7 @@ def fake_gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeGcs]:
                         return
                     time.sleep(0.02)
             finally:
-                _stop(server, [])
+                stop(server, [])
     pytest.fail(f"fake-gcs-server did not start:\n{(folder / 'server.log').read_text(errors='replace')[-4000:]}")
 
 

@@ -55,6 +55,8 @@ class Namespace:
     """The query parameter that names one version of an object, such as `versionId`."""
     key_bytes_max: int = 1024
     """The longest key in bytes, decoded."""
+    named_versions: tuple[str, ...] = ()
+    """Query parameters of which one may be there; the version is then the whole `name=value`."""
 
 
 class Router:
@@ -195,11 +197,12 @@ def _decode(part: bytes) -> str:
 def _version(query: bytes, namespace: Namespace) -> str:
     """The value of the only query parameter that is accepted."""
     name, equals, value = query.partition(b"=")
-    wanted = namespace.version_parameter
-    if wanted is None or b"&" in query or name != wanted.encode() or not equals or not value:
-        only = f"except one {wanted}=VALUE" if wanted else "for this provider"
+    known = namespace.named_versions or (namespace.version_parameter,)
+    wanted = next((each for each in known if each is not None and name == each.encode()), None)
+    if wanted is None or b"&" in query or not equals or not value:
+        only = "for this provider" if known == (None,) else f"except one {' or '.join(map(str, known))}=VALUE"
         raise BadRequest(f"A query is not accepted {only}. Percent-encode '?' if it belongs to the key.")
     version = _decode(value)
     if len(version) > VERSION_CHARACTERS_MAX:
         raise BadRequest(f"A version's name has at most {VERSION_CHARACTERS_MAX} characters.")
-    return version
+    return f"{wanted}={version}" if namespace.named_versions else version

@@ -2,6 +2,9 @@
 
 from rangecache.settings.loading import load
 from rangecache.settings.providers import (
+    AzureBucket,
+    AzureCredentials,
+    AzureProvider,
     FailoverProvider,
     FileProvider,
     HttpBucket,
@@ -38,6 +41,9 @@ __all__ = [
     "Access",
     "Address",
     "Auth",
+    "AzureBucket",
+    "AzureCredentials",
+    "AzureProvider",
     "Budget",
     "Cache",
     "Defaults",

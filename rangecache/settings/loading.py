@@ -6,7 +6,7 @@ taken out, and the rest is checked again, until nothing new is found: a fault in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rangecache.settings.draft import KeyPath
 
 _ROUNDS_MAX: Final = 16  # each takes out at least one value; real files need two or three
-_DEFAULT_PROVIDER: Final[dict[str, Any]] = {"kind": "s3"}
+_DEFAULT_KINDS: Final = {"s3": "s3", "az": "azure"}  # of providers by name; as in `Settings`
 
 
 def load(
@@ -45,7 +45,7 @@ def load(
     draft = Draft()
     readable = path is None or read_file(draft, path)
     if draft.tree.get("providers") in (None, {}):
-        draft.tree["providers"] = {"s3": dict(_DEFAULT_PROVIDER)}
+        draft.tree["providers"] = {name: {"kind": kind} for name, kind in _DEFAULT_KINDS.items()}
     read_environment(draft, environ or {}, {variable_name(known) for known in all_paths(Settings)})
     read_flags(draft, flags or {})
     settings = _settle(draft, None if path is None else path.absolute().parent) if readable else None
@@ -94,9 +94,9 @@ def _sentence(draft: Draft, path: KeyPath, detail: ErrorDetails) -> str:
         case "extra_forbidden":
             return _unknown_key(draft, path)
         case "missing" | "union_tag_not_found":
-            return "is required" if detail["type"] == "missing" else "kind is required: s3, http or file"
+            return "is required" if detail["type"] == "missing" else "kind is required: s3, azure, http or file"
         case "union_tag_invalid":
-            return f"expected the kind s3, http or file, got {shown(str(draft.value((*path, 'kind'))))}"
+            return f"expected the kind s3, azure, http or file, got {shown(str(draft.value((*path, 'kind'))))}"
         case "literal_error":
             return f"expected {_alternatives(context['expected'])}{_got(draft, path)}"
         case "int_parsing" | "int_type" | "int_from_float" | "int_parsing_size":

@@ -12,6 +12,9 @@ from pydantic_core import PydanticUndefined
 from rangecache.settings.fields import Section
 from rangecache.settings.later import KEYS, VALUES
 from rangecache.settings.providers import (
+    AzureBucket,
+    AzureCredentials,
+    AzureProvider,
     FailoverProvider,
     FileProvider,
     HttpBucket,
@@ -80,6 +83,9 @@ def reference() -> str:
         ("`assume_role` of those `credentials`", S3Role),
         ("`web_identity` of those `credentials`", S3WebIdentity),
         ("One of an `s3` provider's `buckets`", S3Bucket),
+        ("A provider of kind `azure`", AzureProvider),
+        ("`credentials` of an `azure` provider", AzureCredentials),
+        ("One of an `azure` provider's `buckets`", AzureBucket),
         ("A provider of kind `http`", HttpProvider),
         ("One of an `http` provider's `buckets`", HttpBucket),
         ("A provider of kind `file`", FileProvider),
@@ -117,7 +123,11 @@ def _rows(section: type[Section], path: tuple[str, ...] = ()) -> Iterator[tuple[
     texts = docstrings(section)
     for name, field in section.model_fields.items():
         annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, Section) and section is not S3Provider:
+        if (
+            isinstance(annotation, type)
+            and issubclass(annotation, Section)
+            and section not in (S3Provider, AzureProvider)
+        ):
             yield from _rows(annotation, (*path, name))
             continue
         flag = next((flag for flag, at in FLAGS.items() if at == (*path, name)), None)

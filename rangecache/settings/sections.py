@@ -29,7 +29,7 @@ from rangecache.settings.fields import (
     lasting,
     sized,
 )
-from rangecache.settings.providers import HttpProvider, Provider, S3Provider
+from rangecache.settings.providers import AzureProvider, HttpProvider, Provider, S3Provider
 from rangecache.settings.units import TcpAddress, format_size, parse_duration, parse_size
 
 MINUTE: Final = 60.0
@@ -255,7 +255,7 @@ class Telemetry(Section):
 
 
 def _default_providers() -> dict[str, Provider]:
-    return {"s3": S3Provider(kind="s3")}
+    return {"s3": S3Provider(kind="s3"), "az": AzureProvider(kind="azure")}
 
 
 class Settings(Section):
@@ -271,8 +271,9 @@ class Settings(Section):
     budget: Budget = Budget()
     egress: Egress = Egress()
     providers: dict[ProviderName, Provider] = Field(default_factory=_default_providers)
-    """Where objects come from, by the name that is the first part of a request's path. Without any entry there is `s3`:
-    AWS, with the credentials of this machine's environment, unsigned where there are none."""
+    """Where objects come from, by the name that is the first part of a request's path. Without any entry there are
+    `s3` (AWS) and `az` (Azure Blob), with the credentials of this machine's environment, unsigned where there are
+    none."""
     access: Access = Access()
     telemetry: Telemetry = Telemetry()
 

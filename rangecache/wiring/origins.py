@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Final
 from rangecache.origin.breaking import Breaking
 from rangecache.origin.limit import Limited
 from rangecache.origin.observe import Observed, count_detours, count_listed
+from rangecache.origin.providers import azure_address
 from rangecache.origin.providers.file import FileStore
 from rangecache.origin.providers.s3_address import bucket_fault
 from rangecache.origin.retry import Retrying
 from rangecache.origin.session import CONNECTIONS_PER_HOST_MAX, WebSession
+from rangecache.origin.size_first import SizeFirst
 from rangecache.origin.strain import Strain
 from rangecache.origin.web import MinRate, WebStore
 from rangecache.server.api.providers import ProviderReport
 from rangecache.server.request import Namespace
-from rangecache.settings import FailoverProvider, FileProvider, HttpProvider, S3Provider
+from rangecache.settings import AzureProvider, FailoverProvider, FileProvider, HttpProvider, S3Provider
+from rangecache.wiring.azure import azure_dialect, azure_endpoint
 from rangecache.wiring.failover import failover_namespace, failover_places, failover_store
 from rangecache.wiring.http import http_dialect
 from rangecache.wiring.s3 import s3_dialect
@@ -29,12 +32,13 @@ if TYPE_CHECKING:
     from rangecache.origin.base import ObjectStore
     from rangecache.origin.dialect import Dialect
     from rangecache.origin.failover import Failover
+    from rangecache.origin.providers.azure import AzureDialect
     from rangecache.origin.providers.s3 import S3Dialect
     from rangecache.ranges import RangeSpec
-    from rangecache.settings import HttpBucket, S3Bucket, Settings
+    from rangecache.settings import AzureBucket, HttpBucket, S3Bucket, Settings
     from rangecache.telemetry import Metrics
 
-    _Origin = FileProvider | HttpProvider | S3Provider
+    _Origin = AzureProvider | FileProvider | HttpProvider | S3Provider
 
 PERMITS: Final = (
     CONNECTIONS_PER_HOST_MAX  # open answers of one provider; one block of each is on its way to be complete
@@ -53,7 +57,7 @@ class Origins:
         self._budget = budget
         self._clock = clock
         self._session: WebSession | None = None
-        self._s3: list[S3Dialect] = []
+        self._signing: list[S3Dialect | AzureDialect] = []
         self.strain = Strain(clock)
         self.breaking: dict[str, Breaking] = {}
         self._failovers: dict[str, Failover] = {}
@@ -122,7 +126,7 @@ class Origins:
                 names[name] |= names[each.replicas[0].provider]
         return names
 
-    def _bucket(self, ref: ObjectRef) -> S3Bucket | HttpBucket | None:
+    def _bucket(self, ref: ObjectRef) -> S3Bucket | AzureBucket | HttpBucket | None:
         """What is particular about the object's bucket, where something can be."""
         provider = self._settings.providers[ref.provider]
         return None if isinstance(provider, FileProvider | FailoverProvider) else provider.buckets.get(ref.bucket)
@@ -134,11 +138,15 @@ class Origins:
             case HttpProvider():
                 store = self._web(name, http_dialect(provider))
             case S3Provider():
-                dialect = s3_dialect(provider, self._clock, self._settings.egress)
-                self._s3.append(dialect)
-                store = self._web(name, dialect)
+                s3 = s3_dialect(provider, self._clock, self._settings.egress)
+                self._signing.append(s3)
+                store = self._web(name, s3)
+            case AzureProvider():
+                azure = azure_dialect(provider, self._clock, self._settings.egress.ca_file)
+                self._signing.append(azure)
+                store = self._web(name, azure)
         observed = Observed(store, self._metrics, self._clock, name, self.strain.note)
-        return Breaking(observed, clock=self._clock)
+        return Breaking(SizeFirst(observed) if isinstance(provider, AzureProvider) else observed, clock=self._clock)
 
     def _failover(self, name: str, provider: FailoverProvider) -> Failover:
         places = failover_places(name, provider, self.namespaces)
@@ -176,15 +184,22 @@ class Origins:
         """Close every connection."""
         for store in self.stores.values():
             await store.aclose()
-        for dialect in self._s3:
+        for dialect in self._signing:
             await dialect.aclose()
         if self._session is not None:
             await self._session.aclose()
 
 
 def namespace(provider: _Origin) -> Namespace:
-    """Which bucket names a client may ask for: any valid one of S3, the configured ones elsewhere."""
+    """Which bucket names a client may ask for: any valid one of S3 and Azure, the configured ones elsewhere."""
     if isinstance(provider, S3Provider):
         aliases = frozenset(provider.buckets)
         return Namespace(lambda bucket: bucket in aliases or not bucket_fault(bucket), "versionId")
+    if isinstance(provider, AzureProvider):
+        aliases, endpoint = frozenset(provider.buckets), azure_endpoint(provider)
+        return Namespace(
+            lambda bucket: bucket in aliases or not endpoint.bucket_fault(bucket),
+            key_bytes_max=azure_address.KEY_BYTES_MAX,
+            named_versions=azure_address.VERSION_PARAMETERS,
+        )
     return Namespace(frozenset(provider.buckets).__contains__, key_bytes_max=KEY_BYTES_MAX)

@@ -51,6 +51,12 @@ def _tree(folder: Path) -> dict[str, Any]:
                 "credentials": {"access_key_id": "A", "secret_access_key": "B"},
                 "buckets": {"data": {}},
             },
+            "az": {"kind": "azure", "credentials": {"client_id": "i", "workload_identity": "true"}},
+            "key": {
+                "kind": "azure",
+                "credentials": {"account": "demo", "account_key": "QQ=="},
+                "buckets": {"data": {}},
+            },
         },
     }
 
@@ -72,7 +78,12 @@ async def test_every_setting_is_read_by_who_builds_or_runs_the_program(
     await program.start()
     announcement(program)
     answer = await fetch(program.addresses[0].port, "/disk/b/a")
-    for provider, bucket in [("web", "b"), ("s3", "data"), ("chain", "data")]:  # what their requests would need
+    for provider, bucket in [
+        ("web", "b"),
+        ("s3", "data"),
+        ("chain", "data"),
+        ("key", "data"),
+    ]:  # what their requests would need
         program.origins.passes_all_headers(ObjectRef(provider, bucket, "k"))
         program.origins.lists(ObjectRef(provider, bucket, ""))
         settings.first_byte_timeout(provider, bucket)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rangecache.settings import S3Provider, Settings, TcpAddress, UnixAddress, load
+from rangecache.settings import AzureProvider, S3Provider, Settings, TcpAddress, UnixAddress, load
 
 if TYPE_CHECKING:
     import pytest
@@ -57,10 +57,11 @@ telemetry: {log_level: debug, log_format: json, access_log: off}
 """
 
 
-def test_without_any_configuration_there_is_s3_on_loopback() -> None:
+def test_without_any_configuration_there_are_the_clouds_on_loopback() -> None:
     loaded = load()
     assert loaded == Settings()
-    assert loaded.providers == {"s3": S3Provider(kind="s3", region="auto")}
+    assert loaded.providers["s3"] == S3Provider(kind="s3", region="auto")
+    assert loaded.providers["az"] == AzureProvider(kind="azure")
     assert loaded.server.listen == TcpAddress("127.0.0.1", 8080)
     assert loaded.server.admin_listen == TcpAddress("127.0.0.1", 8081)
     assert loaded.access.allow == ("**",)
@@ -151,7 +152,8 @@ def test_the_environment_reaches_into_providers_and_lists(configuration: Configu
 
 def test_the_environment_adds_to_the_default_provider() -> None:
     loaded = load(None, {"RANGECACHE_PROVIDERS__S3__REGION": "eu-west-1"})
-    assert loaded.providers == {"s3": S3Provider(kind="s3", region="eu-west-1")}
+    assert loaded.providers["s3"] == S3Provider(kind="s3", region="eu-west-1")
+    assert loaded.providers.keys() == Settings().providers.keys()
 
 
 def test_variables_that_kubernetes_sets_for_a_service_are_not_ours() -> None:

@@ -6,15 +6,21 @@ from typing import Annotated
 
 from pydantic import Field
 
+from rangecache.settings.providers.azure import AzureBucket, AzureCredentials, AzureProvider
 from rangecache.settings.providers.failover import FailoverProvider, Replica
 from rangecache.settings.providers.file import FileProvider
 from rangecache.settings.providers.http import HttpBucket, HttpProvider
 from rangecache.settings.providers.s3 import S3Bucket, S3Provider
 from rangecache.settings.providers.s3_credentials import S3Credentials, S3Role, S3WebIdentity
 
-Provider = Annotated[S3Provider | HttpProvider | FileProvider | FailoverProvider, Field(discriminator="kind")]
+Provider = Annotated[
+    S3Provider | AzureProvider | HttpProvider | FileProvider | FailoverProvider, Field(discriminator="kind")
+]
 
 __all__ = [
+    "AzureBucket",
+    "AzureCredentials",
+    "AzureProvider",
     "FailoverProvider",
     "FileProvider",
     "HttpBucket",

@@ -1,0 +1,90 @@
+"""From the settings of `kind: azure` to its dialect."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rangecache.errors import ConfigurationError
+from rangecache.origin.credentials import Anonymous, CredentialsUnavailable, read_secret
+from rangecache.origin.providers.azure import AzureBucket, AzureDialect
+from rangecache.origin.providers.azure_address import Endpoint
+from rangecache.origin.providers.azure_credentials import (
+    ConnectionString,
+    from_account_key,
+    from_command,
+    from_connection_string,
+    from_identity,
+    from_sas,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic import SecretStr
+
+    from rangecache.aio.clock import Clock
+    from rangecache.origin.credentials import Credentials
+    from rangecache.origin.providers.azure_signing import AzureCredential
+    from rangecache.settings import AzureCredentials, AzureProvider
+
+
+def azure_dialect(provider: AzureProvider, clock: Clock, ca_file: Path | None = None) -> AzureDialect:
+    """A dialect with the provider's credentials, its endpoint and what is particular about its buckets. Raises
+    `ConfigurationError`."""
+    return AzureDialect(
+        endpoint=azure_endpoint(provider),
+        credentials=azure_credentials(provider.credentials, clock, ca_file),
+        clock=clock,
+        buckets={
+            alias: AzureBucket(
+                bucket.bucket or alias,
+                anonymous=bool(bucket.anonymous),
+                missing_403_is_404=bucket.missing_403_is_404,
+            )
+            for alias, bucket in provider.buckets.items()
+        },
+    )
+
+
+def azure_endpoint(provider: AzureProvider) -> Endpoint:
+    """Where the provider's buckets are. Reads the connection string once, as that may say it. Raises
+    `ConfigurationError`."""
+    given = provider.credentials
+    address, account = provider.endpoint, given.account
+    text = given.connection_string_file or _revealed(given.connection_string)
+    if text is not None:
+        try:
+            said = ConnectionString.read(read_secret(text))
+        except CredentialsUnavailable as error:
+            raise ConfigurationError(f"providers: {error}") from error
+        address, account = address or said.endpoint, account or said.account
+    return Endpoint.parse(address, account)
+
+
+def azure_credentials(
+    given: AzureCredentials, clock: Clock, ca_file: Path | None = None
+) -> Credentials[AzureCredential]:
+    """The one way to prove who asks that the settings name; what this machine has where they name none."""
+    if given.anonymous:
+        return Anonymous()
+    key = given.account_key_file or _revealed(given.account_key)
+    if key is not None and given.account is not None:
+        return from_account_key(given.account, key, clock=clock)
+    if (sas := given.sas_token_file or _revealed(given.sas_token)) is not None:
+        return from_sas(sas, clock=clock)
+    if (text := given.connection_string_file or _revealed(given.connection_string)) is not None:
+        return from_connection_string(text, clock=clock)
+    if given.command is not None:
+        return from_command(given.command, clock=clock)
+    return from_identity(
+        "managed" if given.managed_identity else "workload" if given.workload_identity else "default",
+        client_id=given.client_id,
+        tenant_id=given.tenant_id,
+        token_file=given.federated_token_file,
+        ca_file=ca_file,
+        clock=clock,
+    )
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
