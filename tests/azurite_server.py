@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # The account of every emulator, "Use the Azurite emulator" of the Azure Storage documentation.
 AZURE_ACCOUNT: Final = "devstoreaccount1"
 AZURE_KEY: Final = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+KEPT_S: Final = 2.0  # it closes what was idle for 5 s, whatever is said to it
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Azurite:
     def __post_init__(self) -> None:
         address = urlsplit(self.endpoint)
         self._connection = HTTPConnection(address.hostname or "", address.port, timeout=10)
+        self._used_at_s = 0.0
 
     def close(self) -> None:
         """Close the connection of the helpers."""
@@ -101,6 +103,8 @@ class Azurite:
         signed = [method, sent.get("Content-Encoding", ""), "", length, "", sent.get("Content-Type", ""), *("",) * 6]
         sent["Authorization"] = f"SharedKey {self.account}:" + self._sign("\n".join(signed) + "\n" + own + resource)
         sent.setdefault("Content-Type", "")
+        if time.monotonic() - self._used_at_s > KEPT_S:
+            self._connection.close()
         try:
             self._connection.request(method, f"/{self.account}{path}", body, sent)
             answer = self._connection.getresponse()
@@ -108,6 +112,7 @@ class Azurite:
         except OSError:
             self._connection.close()
             raise
+        self._used_at_s = time.monotonic()
         if answer.status >= 300:
             raise OSError(f"Azurite answered {answer.status} to {method} {path}: {answer.headers['x-ms-error-code']}")
         return {name.lower(): value for name, value in answer.headers.items()}
@@ -129,8 +134,6 @@ def _start_azurite(folder: Path, port: int) -> subprocess.Popen[bytes]:
         "--silent",
         "--skipApiVersionCheck",
         "--disableTelemetry",
-        "--blobKeepAliveTimeout",
-        "600",
     ]
     with (folder / "azurite.log").open("wb") as log:
         return subprocess.Popen(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rangecache.aio.budget import RetryBudget
 from rangecache.aio.clock import SystemClock
 from rangecache.errors import (
     GenerationGone,
@@ -25,6 +26,7 @@ from rangecache.origin.listing import list_all
 from rangecache.origin.providers.azure import AzureBucket, AzureDialect
 from rangecache.origin.providers.azure_address import Endpoint
 from rangecache.origin.providers.azure_credentials import from_account_key, from_sas
+from rangecache.origin.retry import Retrying
 from rangecache.origin.size_first import SizeFirst
 from rangecache.origin.web import MinRate, WebStore
 from rangecache.ranges import ByteRange, SuffixRange
@@ -54,12 +56,13 @@ class AzuriteStore(WebStore):
         return super()._checked(asked, wire, headers)
 
 
-def connect(session, azurite: Azurite, credentials: Credentials[AzureCredential], **buckets: AzureBucket) -> SizeFirst:
+def connect(session, azurite: Azurite, credentials: Credentials[AzureCredential], **buckets: AzureBucket) -> Retrying:
     dialect = AzureDialect(
         endpoint=Endpoint.parse(azurite.tapped), credentials=credentials, clock=CLOCK, buckets=buckets
     )
     web = AzuriteStore(session, dialect, clock=CLOCK, first_byte_timeout_s=10, min_rate=MinRate(16 * 1024, 10))
-    return SizeFirst(web)
+    budget = RetryBudget(ratio=0.1, min_per_second=1, burst=100, clock=CLOCK)
+    return Retrying(SizeFirst(web), budget=budget, clock=CLOCK, attempts=2)  # it closes connections after 5 s
 
 
 def with_key(azurite: Azurite, key: str | None = None) -> Credentials[AzureCredential]:
@@ -67,7 +70,7 @@ def with_key(azurite: Azurite, key: str | None = None) -> Credentials[AzureCrede
 
 
 class AzureSubject:
-    def __init__(self, azurite: Azurite, store: SizeFirst) -> None:
+    def __init__(self, azurite: Azurite, store: Retrying) -> None:
         self.azurite = azurite
         self.store = store
 
@@ -83,17 +86,17 @@ class AzureSubject:
 
 
 @pytest.fixture
-def store(session, azurite: Azurite) -> SizeFirst:
+def store(session, azurite: Azurite) -> Retrying:
     azurite.tap.clear()
     return connect(session, azurite, with_key(azurite))
 
 
 @pytest.mark.parametrize("check", STORE_CHECKS, ids=lambda check: check.__name__)
-async def test_azurite_read_with_an_account_key_keeps_the_contract(check, azurite: Azurite, store: SizeFirst) -> None:
+async def test_azurite_read_with_an_account_key_keeps_the_contract(check, azurite: Azurite, store: Retrying) -> None:
     await check(AzureSubject(azurite, store))
 
 
-async def test_one_read_is_one_request(azurite: Azurite, store: SizeFirst) -> None:
+async def test_one_read_is_one_request(azurite: Azurite, store: Retrying) -> None:
     azurite.put(PRIVATE, "once", b"0123456789")
     _, _, body = await read(store, ref("once"), ByteRange(2, 5))
     assert body == b"234"
@@ -102,7 +105,7 @@ async def test_one_read_is_one_request(azurite: Azurite, store: SizeFirst) -> No
     ]
 
 
-async def test_a_suffix_is_asked_for_by_the_size_and_pinned(azurite: Azurite, store: SizeFirst) -> None:
+async def test_a_suffix_is_asked_for_by_the_size_and_pinned(azurite: Azurite, store: Retrying) -> None:
     tag = azurite.put(PRIVATE, "tail", b"0123456789")
     meta, got, body = await read(store, ref("tail"), SuffixRange(3))
     assert (got, body) == (ByteRange(7, 10), b"789")
@@ -112,7 +115,7 @@ async def test_a_suffix_is_asked_for_by_the_size_and_pinned(azurite: Azurite, st
     ] == [("HEAD", None, None), ("GET", "bytes=7-9", tag), ("GET", "bytes=8-9", tag)]
 
 
-async def test_the_metadata_is_that_of_the_writer(azurite: Azurite, store: SizeFirst) -> None:
+async def test_the_metadata_is_that_of_the_writer(azurite: Azurite, store: Retrying) -> None:
     tag = azurite.put(PRIVATE, "meta", b"packed", Content_Type="image/tiff", x_ms_blob_content_encoding="gzip")
     meta = await store.head(ref("meta"))
     assert isinstance(meta, ObjectMeta)
@@ -122,7 +125,7 @@ async def test_the_metadata_is_that_of_the_writer(azurite: Azurite, store: SizeF
     assert meta.last_modified is not None
 
 
-async def test_a_pin_is_refused_by_the_server_itself_after_an_overwrite(azurite: Azurite, store: SizeFirst) -> None:
+async def test_a_pin_is_refused_by_the_server_itself_after_an_overwrite(azurite: Azurite, store: Retrying) -> None:
     azurite.put(PRIVATE, "pin", content("old", 1000))
     old, _, _ = await read(store, ref("pin"), ByteRange(0, 10))
     azurite.put(PRIVATE, "pin", content("new", 1000))
@@ -132,7 +135,7 @@ async def test_a_pin_is_refused_by_the_server_itself_after_an_overwrite(azurite:
     assert [each.headers["if-match"] for each in azurite.tap.requests] == [str(old.e_tag)]
 
 
-async def test_an_unchanged_blob_is_not_sent_again(azurite: Azurite, store: SizeFirst) -> None:
+async def test_an_unchanged_blob_is_not_sent_again(azurite: Azurite, store: Retrying) -> None:
     azurite.put(PRIVATE, "same", b"0123456789")
     known = await store.head(ref("same"))
     assert isinstance(known, ObjectMeta)
@@ -142,7 +145,7 @@ async def test_an_unchanged_blob_is_not_sent_again(azurite: Azurite, store: Size
         assert isinstance(answer, NotModified)
 
 
-async def test_a_snapshot_is_another_object_than_the_blob(azurite: Azurite, store: SizeFirst) -> None:
+async def test_a_snapshot_is_another_object_than_the_blob(azurite: Azurite, store: Retrying) -> None:
     azurite.put(PRIVATE, "snap", b"before")
     moment = azurite.snapshot(PRIVATE, "snap")
     azurite.put(PRIVATE, "snap", b"after")
@@ -205,18 +208,18 @@ async def test_an_anonymous_bucket_carries_no_credentials_though_there_are_some(
     assert ["authorization" in each.headers for each in azurite.tap.requests] == [False, True]
 
 
-async def test_a_missing_container_is_not_found(store: SizeFirst) -> None:
+async def test_a_missing_container_is_not_found(store: Retrying) -> None:
     with pytest.raises(NotFound, match="ContainerNotFound"):
         await read(store, ref("x", "no-such-container"))
 
 
-async def test_the_containers_of_the_account_are_listed(store: SizeFirst) -> None:
+async def test_the_containers_of_the_account_are_listed(store: Retrying) -> None:
     page = await store.bucket_page("az")
     assert {PRIVATE, PUBLIC} <= set(page.names)
     assert page.next is None
 
 
-async def test_a_listing_gives_folders_tags_and_dates(azurite: Azurite, store: SizeFirst) -> None:
+async def test_a_listing_gives_folders_tags_and_dates(azurite: Azurite, store: Retrying) -> None:
     tag = azurite.put(PRIVATE, "tree/a", b"1")
     for key in ("tree/b/one", "tree/b/two", "tree/c&<d>/x", "tree/e f"):
         azurite.put(PRIVATE, key, b"12")
@@ -227,7 +230,7 @@ async def test_a_listing_gives_folders_tags_and_dates(azurite: Azurite, store: S
     assert page.prefixes == ["tree/b/", "tree/c&<d>/"]
 
 
-async def test_the_key_is_in_no_request_and_no_repr(azurite: Azurite, store: SizeFirst) -> None:
+async def test_the_key_is_in_no_request_and_no_repr(azurite: Azurite, store: Retrying) -> None:
     await store.bucket_page("az")
     assert azurite.key not in repr(azurite.tap.requests)
     assert azurite.key not in repr((store, vars(store), with_key(azurite)))
