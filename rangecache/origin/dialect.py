@@ -7,7 +7,7 @@ answer means.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class Target:
     """Built with `encoded=True`: the path goes out exactly as it stands."""
     headers: Mapping[str, str]
     """All request headers, authorisation included."""
+    expected: Mapping[str, str] = field(default_factory=dict)
+    """Headers that an answer has to have with these values, such as that of the version that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,10 @@ class Dialect(Protocol):
         """What an answer that is neither 200, 206, 304, 412 nor 416 means."""
         ...
 
-    async def mend(self, answer: Answer, ref: ObjectRef) -> bool:
-        """Called for an error answer: True if something was learned (a bucket's region, a new token), so that the same
-        request addressed and signed anew may succeed; it is then sent once more. A few times for each request."""
+    async def mend(self, answer: Answer, ref: ObjectRef) -> str | bool:
+        """Called for an error answer. Where something was learned (a bucket's region, a new token), so that the same
+        request addressed and signed anew may succeed: a word for what; it is then sent once more, if the ledger of
+        repeats allows it, and only once for each such word."""
         ...
 
     def may_redirect(self, ref: ObjectRef, to: URL) -> bool:

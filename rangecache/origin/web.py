@@ -78,6 +78,7 @@ class WebStore:
         min_rate: MinRate,
         on_detour: Callable[[Purpose, str], None] | None = None,
         on_listed: Callable[[Purpose, int], None] | None = None,
+        may_repeat: Callable[[], bool] | None = None,
     ) -> None:
         self._session = session
         self._dialect = dialect
@@ -86,6 +87,7 @@ class WebStore:
         self._min_rate = min_rate
         self._on_detour = on_detour
         self._on_listed = on_listed
+        self._may_repeat = may_repeat
 
     def source(self, ref: ObjectRef) -> str:
         """See `ObjectStore.source`."""
@@ -215,11 +217,12 @@ class WebStore:
         its headers that prove nothing; by default those of the object itself."""
         address = address or self._address
         target, own = await address(method, asked)
-        mends = redirects = 0
+        mended: list[str | bool] = []
+        redirects = 0
         while True:
             wire = await self._send(method, target, asked.ref)
             if wire.status in (200, 206):
-                return wire
+                return _expected(wire, target)
             if wire.status == 304 and asked.if_none_match is not None:
                 said = self._dialect.validator(wire.headers, answers.read_etag(wire.headers))
                 if not answers.contradicts(wire.headers, asked.if_none_match, said):
@@ -231,8 +234,7 @@ class WebStore:
                 self._count_detour(purpose, "mend")
                 continue
             answer = await self._error_answer(wire, listing=address != self._address)
-            if mends < MENDS_MAX and await self._dialect.mend(answer, asked.ref):
-                mends += 1
+            if len(mended) < MENDS_MAX and await self._mends(answer, asked.ref, mended):
                 target, own = await address(method, asked)
                 self._count_detour(purpose, "mend")
                 continue
@@ -243,6 +245,16 @@ class WebStore:
             # Credentials stay with the host they were made for, and do not come back after a detour elsewhere.
             target = replace(target, url=to, headers=target.headers if to.origin() == target.url.origin() else own)
             self._count_detour(purpose, "redirect")
+
+    async def _mends(self, answer: Answer, ref: ObjectRef, mended: list[str | bool]) -> bool:
+        """Whether to send the request once more for what an error has taught."""
+        learned = await self._dialect.mend(answer, ref)
+        if not learned or (isinstance(learned, str) and learned in mended):
+            return False
+        if self._may_repeat is not None and not self._may_repeat():
+            return False
+        mended.append(learned)
+        return True
 
     async def _address(self, method: str, asked: Asked) -> tuple[Target, Mapping[str, str]]:
         own = asked.headers()
@@ -311,3 +323,12 @@ class WebStore:
     def _count_detour(self, purpose: Purpose, kind: str) -> None:
         if self._on_detour is not None:
             self._on_detour(purpose, kind)
+
+
+def _expected(wire: WireAnswer, target: Target) -> WireAnswer:
+    """The answer, if it has the headers that it must have."""
+    for name, value in target.expected.items():
+        if wire.headers.get(name) != value:
+            wire.close()
+            raise InvalidAnswer(f"the origin does not confirm in {name} that it sent the version that was asked for")
+    return wire

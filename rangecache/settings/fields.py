@@ -135,7 +135,8 @@ def _provider_name(name: str) -> str:
     return name
 
 
-def _bucket_name(name: str) -> str:
+def bucket_name(name: str) -> str:
+    """A name that is one part of a path. Raises `ValueError`."""
     if not name or len(name) > _BUCKET_NAME_CHARS_MAX or name in {".", ".."} or "/" in name or not name.isprintable():
         raise ValueError(
             f"a bucket's name is one part of a URL's path: 1 to {_BUCKET_NAME_CHARS_MAX} characters without a slash"
@@ -218,7 +219,7 @@ ListenAddress = Annotated[
 LocalPath = Annotated[Path, BeforeValidator(_local_path)]
 ObjectPattern = Annotated[str, AfterValidator(_pattern)]
 ProviderName = Annotated[str, AfterValidator(_provider_name)]
-BucketName = Annotated[str, AfterValidator(_bucket_name)]
+BucketName = Annotated[str, AfterValidator(bucket_name)]
 Region = Annotated[str, AfterValidator(_region)]
 HostName = Annotated[str, AfterValidator(_host_name)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]

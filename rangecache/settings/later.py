@@ -39,14 +39,10 @@ KEYS: Final[dict[tuple[str, ...], Later]] = {
     ("throttle",): Later("remove it or set its keys to unlimited"),
     ("telemetry", "otlp_endpoint"): Later("set it to null and scrape /metrics of the admin port"),
     ("s3_front",): Later("remove it; objects are read over server.listen"),
-    ("providers", "*", "preset"): Later("remove it and give endpoint and region"),
     (*_CREDENTIALS, "bearer_file"): Later("remove it; http providers ask without credentials"),
     (*_CREDENTIALS, "basic_file"): Later("remove it; http providers ask without credentials"),
     (*_CREDENTIALS, "headers_file"): Later("remove it; http providers ask without credentials"),
-    (*_BUCKET, "requester_pays"): Later("set it to false; requests for such a bucket are refused by S3"),
-    (*_BUCKET, "expected_owner"): Later("set it to null"),
     (*_BUCKET, "query"): Later("remove it; a query other than versionId is refused", frozenset(["refuse"])),
-    (*_BUCKET, "credentials"): Later("make a second provider with these credentials"),
 }
 
 VALUES: Final[dict[tuple[tuple[str, ...], str], str]] = {

@@ -178,6 +178,7 @@ class Origins:
             min_rate=MinRate(fetch.min_rate.bytes, fetch.min_rate.over),
             on_detour=count_detours(self._metrics, name),
             on_listed=count_listed(self._metrics, name),
+            may_repeat=self._budget.try_withdraw,
         )
 
     async def aclose(self) -> None:

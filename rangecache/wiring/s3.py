@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from rangecache.errors import ConfigurationError
 from rangecache.origin.credentials import Anonymous
-from rangecache.origin.providers.s3 import AUTO, S3Bucket, S3Dialect
+from rangecache.origin.providers.s3 import S3Dialect
+from rangecache.origin.providers.s3_buckets import AUTO, REGION_FIRST, S3Bucket, Service
 from rangecache.origin.providers.s3_credentials import KeyFiles, KeysCommand, KeysUrl, fetched
 from rangecache.origin.providers.s3_sdk import AssumedRole, Chain, Instance, Sdk, WebIdentity
+from rangecache.settings.providers.s3_presets import PRESETS
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -22,9 +24,9 @@ if TYPE_CHECKING:
 
 def s3_dialect(provider: S3Provider, clock: Clock, egress: Egress) -> S3Dialect:
     """A dialect with the provider's credentials, its endpoint and what is particular about its buckets."""
+    endpoint, region = provider.address(), provider.signed_for()
     # A region of another service than AWS says nothing of where AWS's token service is.
-    region = None if provider.region == AUTO or provider.endpoint is not None else provider.region
-    sdk = Sdk(region, proxy=egress.proxy, ca_file=egress.ca_file)
+    sdk = Sdk(None if region == AUTO or endpoint is not None else region, proxy=egress.proxy, ca_file=egress.ca_file)
     buckets = {}
     for alias in provider.buckets:
         bucket = provider.bucket(alias)
@@ -33,14 +35,26 @@ def s3_dialect(provider: S3Provider, clock: Clock, egress: Egress) -> S3Dialect:
             region=bucket.region or AUTO,
             anonymous=bool(bucket.anonymous),
             missing_403_is_404=bucket.missing_403_is_404,
+            requester_pays=bucket.requester_pays,
+            expected_owner=bucket.expected_owner,
+            credentials=None if bucket.credentials is None else s3_credentials(bucket.credentials, clock, sdk),
         )
     return S3Dialect(
         credentials=s3_credentials(provider.credentials, clock, sdk),
         clock=clock,
-        endpoint=provider.endpoint,
-        region=provider.region,
+        endpoint=endpoint,
+        region=region,
+        service=s3_service(provider),
         buckets=buckets,
     )
+
+
+def s3_service(provider: S3Provider) -> Service:
+    """How the provider's service differs from AWS."""
+    if provider.preset is None:
+        return Service()
+    preset = PRESETS[provider.preset]
+    return Service(preset.virtual, preset.region or REGION_FIRST, preset.versions, preset.accept_encoding)
 
 
 def s3_credentials(given: S3Credentials, clock: Clock, sdk: Sdk) -> Credentials[S3Keys]:

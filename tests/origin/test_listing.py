@@ -30,7 +30,8 @@ from rangecache.origin.memory import MemoryStore
 from rangecache.origin.observe import Observed, count_listed
 from rangecache.origin.providers import file_listing, s3_listing
 from rangecache.origin.providers.file import FileStore
-from rangecache.origin.providers.s3 import S3Bucket, S3Dialect
+from rangecache.origin.providers.s3 import S3Dialect
+from rangecache.origin.providers.s3_buckets import S3Bucket
 from rangecache.origin.providers.s3_credentials import STATIC, S3Credentials
 from rangecache.origin.retry import Retrying
 from rangecache.origin.web import MinRate, WebStore

@@ -23,7 +23,8 @@ from rangecache.errors import (
 from rangecache.model import ETag, ObjectMeta, ObjectRef
 from rangecache.origin.credentials import Anonymous, Static
 from rangecache.origin.dialect import Answer
-from rangecache.origin.providers.s3 import BUCKETS_REMEMBERED, UNSIGNED_S, S3Bucket, S3Dialect
+from rangecache.origin.providers.s3 import UNSIGNED_S, S3Dialect
+from rangecache.origin.providers.s3_buckets import BUCKETS_REMEMBERED, S3Bucket
 from rangecache.origin.providers.s3_credentials import STATIC, S3Credentials
 from rangecache.origin.providers.s3_signing import sign
 from rangecache.origin.web import MinRate, WebStore
@@ -123,7 +124,7 @@ async def test_a_request_is_signed_for_the_region_the_day_and_the_token(connect,
 
 async def test_what_is_signed_is_what_is_sent(connect, origin: Origin, clock) -> None:
     ref = ObjectRef("s3", "data", "a b/+é?&=#;%2F", "version/1+2")
-    origin.put("data/" + ref.key, b"odd", etag='"odd"')
+    origin.put("data/" + ref.key, b"odd", etag='"odd"', headers={"x-amz-version-id": "version/1+2"})
     meta, _, _ = await read(connect(), ref)
     await read(connect(), ref, ByteRange(0, 2), if_match=meta)
     request = origin.requests[-1]
@@ -263,7 +264,7 @@ async def test_the_memory_of_regions_is_bounded(clock) -> None:
     dialect = S3Dialect(credentials=Anonymous(), clock=clock)
     for number in range(BUCKETS_REMEMBERED + 10):
         await dialect.mend(Answer(301, {"x-amz-bucket-region": "eu-west-3"}), ObjectRef("s3", f"b-{number}", "k"))
-    assert len(dialect._learned._values) == BUCKETS_REMEMBERED
+    assert len(dialect._buckets._learned._values) == BUCKETS_REMEMBERED
     assert "us-east-1" in str((await dialect.target("GET", ObjectRef("s3", "b-0", "k"), {})).url)
     newest = ObjectRef("s3", f"b-{BUCKETS_REMEMBERED + 9}", "k")
     assert "eu-west-3" in str((await dialect.target("GET", newest, {})).url)

@@ -50,7 +50,7 @@ def meaning(given: Answer) -> OriginError:
         (403, "InvalidObjectState", PermissionDenied, "restore it first"),
         (401, "", Unauthenticated, "profile dev"),
         (403, "InvalidAccessKeyId", Unauthenticated, "renew or correct"),
-        (403, "SignatureDoesNotMatch", Unauthenticated, "renew or correct"),
+        (403, "SignatureDoesNotMatch", Unauthenticated, "the secret is not that of the access key"),
         (400, "ExpiredToken", Unauthenticated, "renew or correct"),
         (400, "InvalidToken", Unauthenticated, "renew or correct"),
         (403, "RequestTimeTooSkewed", Unauthenticated, "clock"),

@@ -8,7 +8,8 @@ from rangecache.aio.clock import SystemClock
 from rangecache.errors import GenerationGone, NotFound, PermissionDenied, Unauthenticated
 from rangecache.model import ObjectMeta, ObjectRef
 from rangecache.origin.credentials import Anonymous, Credentials, Static
-from rangecache.origin.providers.s3 import S3Bucket, S3Dialect
+from rangecache.origin.providers.s3 import S3Dialect
+from rangecache.origin.providers.s3_buckets import S3Bucket
 from rangecache.origin.providers.s3_credentials import STATIC, S3Credentials
 from rangecache.origin.web import MinRate, WebStore
 from rangecache.ranges import ByteRange, SuffixRange

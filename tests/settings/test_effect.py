@@ -45,6 +45,7 @@ def _tree(folder: Path) -> dict[str, Any]:
             "chain": {"kind": "s3"},
             "set": {"kind": "failover", "replicas": ["disk", {"provider": "web", "buckets": {"b": "b"}}]},
             "role": {"kind": "s3", "credentials": {"url": "https://127.0.0.1:9/", "assume_role": {"arn": _ROLE}}},
+            "r2": {"kind": "s3", "preset": "r2", "account": "a"},
             "identity": {"kind": "s3", "credentials": {"web_identity": {"role_arn": _ROLE}}},
             "s3": {
                 "kind": "s3",

@@ -6,17 +6,17 @@ is asked for in `REGION_FIRST`; the answer from elsewhere names its region, whic
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from yarl import URL
 
-from rangecache.errors import BadRequest, ConfigurationError, NotListable, Unauthenticated
+from rangecache.errors import BadRequest, NotListable, Unauthenticated
 from rangecache.origin.credentials import Anonymous
 from rangecache.origin.dialect import Target
 from rangecache.origin.providers import s3_errors, s3_listing
-from rangecache.origin.providers.s3_address import Endpoint, bucket_fault, has_dot_segment
+from rangecache.origin.providers.s3_address import Endpoint, has_dot_segment
+from rangecache.origin.providers.s3_buckets import AUTO, BUCKETS_REMEMBERED, Buckets, Recent, Service
 from rangecache.origin.providers.s3_signing import sign
 
 if TYPE_CHECKING:
@@ -28,11 +28,9 @@ if TYPE_CHECKING:
     from rangecache.origin.base import BucketPage, ListPage
     from rangecache.origin.credentials import Credentials
     from rangecache.origin.dialect import Answer
+    from rangecache.origin.providers.s3_buckets import S3Bucket
     from rangecache.origin.providers.s3_credentials import S3Credentials
 
-AUTO: Final = "auto"
-REGION_FIRST: Final = "us-east-1"  # AWS routes a bucket's first request from there; other services take it as it comes
-BUCKETS_REMEMBERED: Final = 1024
 UNSIGNED_S: Final = 60.0
 
 # The statuses by which a region says that the bucket is in another one. Not 404, 429 or 5xx: those are final, whatever
@@ -40,22 +38,6 @@ UNSIGNED_S: Final = 60.0
 _MISROUTED: Final = frozenset({301, 302, 307, 308, 400, 403})
 
 _ANONYMOUS: Final = Anonymous()
-
-_V = TypeVar("_V")
-
-
-@dataclass(frozen=True, slots=True)
-class S3Bucket:
-    """What is particular about one bucket."""
-
-    bucket: str
-    """Its name at the service."""
-    region: str = AUTO
-    """`auto`: learned."""
-    anonymous: bool = False
-    """Never sign requests for it."""
-    missing_403_is_404: bool = False
-    """Take a plain AccessDenied for "no such object", which is what it may mean to those who may not list."""
 
 
 class S3Dialect:
@@ -69,8 +51,9 @@ class S3Dialect:
     A missing bucket is `NotFound` like a missing object: the origin said that it is not there.
 
     Args:
-        endpoint: base address of a service other than AWS; buckets are then the first part of the path.
+        endpoint: base address of a service other than AWS.
         region: for buckets without an entry.
+        service: how a service other than AWS differs.
         buckets: by the name that clients use.
     """
 
@@ -81,56 +64,61 @@ class S3Dialect:
         clock: Clock,
         endpoint: str | None = None,
         region: str = AUTO,
+        service: Service | None = None,
         buckets: Mapping[str, S3Bucket] | None = None,
     ) -> None:
-        self._endpoint = Endpoint.parse(endpoint)
+        self._service = service or Service()
+        self._endpoint = Endpoint.parse(endpoint, virtual=self._service.virtual)
         self._credentials = credentials
         self._clock = clock
-        self._region = region
-        self._buckets = dict(buckets or {})
-        self._learned: _Recent[str] = _Recent(BUCKETS_REMEMBERED)
-        self._unsigned: _Recent[_Unsigned] = _Recent(BUCKETS_REMEMBERED)
-        for alias, each in self._buckets.items():
-            if fault := bucket_fault(each.bucket):
-                raise ConfigurationError(f"bucket {alias}: the name {each.bucket!r} {fault}")
+        self._buckets = Buckets(
+            buckets or {}, region=region, region_first=self._service.region_first, aws=endpoint is None
+        )
+        self._unsigned: Recent[_Unsigned] = Recent(BUCKETS_REMEMBERED)
 
     def source(self, ref: ObjectRef) -> str:
         """The service and the bucket's own name, whatever alias it is asked for by."""
-        return self._endpoint.source(self._options(ref).bucket)
+        bucket = self._buckets[ref.bucket]
+        return self._endpoint.source(bucket.bucket, bucket.region)
 
     async def target(
         self, method: str, ref: ObjectRef, headers: Mapping[str, str], pinned: ObjectMeta | None = None
     ) -> Target:
         """Address and sign. Raises `BadRequest` for a name that cannot exist and `Unauthenticated` without credentials
         where they are required."""
-        options = self._options(ref)
-        credentials = None if options.anonymous else await self._usable(options.bucket)
-        region = self._region_of(options)
-        address = self._endpoint.address(options.bucket, ref.key, region, ref.version)
-        if credentials is None:
-            if has_dot_segment(ref.key) and self._endpoint.path_style(options.bucket):
-                # A server in front that resolves %2E%2E would lead into another bucket, past the rules for this one.
-                # A signature would not survive that; an unsigned request would.
-                raise BadRequest("a key with a . or .. part cannot be asked for without credentials at this endpoint")
-            return Target(URL(address.to_send, encoded=True), headers)
-        now_s = self._clock.wall()
-        signed = sign(method, address.to_sign, headers, credentials, region=region, now_s=now_s)
-        return Target(URL(address.to_send, encoded=True), signed)
+        bucket = self._buckets[ref.bucket]
+        if ref.version is not None and not self._service.versions:
+            raise BadRequest("this service does not know versionId and would answer with another version; remove it")
+        credentials = await self._usable(bucket)
+        region = self._buckets.region(bucket)
+        address = self._endpoint.address(bucket.bucket, ref.key, region, ref.version)
+        if credentials is None and has_dot_segment(ref.key) and self._endpoint.path_style(bucket.bucket):
+            # A server in front that resolves %2E%2E would lead into another bucket, past the rules for this one.
+            # A signature would not survive that; an unsigned request would.
+            raise BadRequest("a key with a . or .. part cannot be asked for without credentials at this endpoint")
+        wanted = {**headers, **bucket.headers()}
+        if self._service.accept_encoding is not None:
+            wanted["Accept-Encoding"] = self._service.accept_encoding
+        if credentials is not None:
+            wanted = sign(method, address.to_sign, wanted, credentials, region=region, now_s=self._clock.wall())
+        # The version "null" is what a bucket without versions has; it does not always say so.
+        named = ref.version is not None and ref.version != "null"
+        expected = {"x-amz-version-id": ref.version} if named and ref.version is not None else {}
+        return Target(URL(address.to_send, encoded=True), wanted, expected)
 
     def check_listable(self, below: ObjectRef) -> None:
         """Every bucket has a listing; whether it may be seen only S3 can say."""
 
     async def listing(self, below: ObjectRef, delimiter: str, at: str | None) -> Target:
         """ListObjectsV2, signed as every other request."""
-        options = self._options(below)
-        credentials = None if options.anonymous else await self._usable(options.bucket)
-        region = self._region_of(options)
-        url = self._endpoint.listing(options.bucket, region, s3_listing.query(below.key, delimiter, at))
-        if credentials is None:
-            return Target(URL(url, encoded=True), {})
-        return Target(
-            URL(url, encoded=True), sign("GET", url, {}, credentials, region=region, now_s=self._clock.wall())
-        )
+        bucket = self._buckets[below.bucket]
+        credentials = await self._usable(bucket)
+        region = self._buckets.region(bucket)
+        url = self._endpoint.listing(bucket.bucket, region, s3_listing.query(below.key, delimiter, at))
+        headers = bucket.headers()
+        if credentials is not None:
+            headers = sign("GET", url, headers, credentials, region=region, now_s=self._clock.wall())
+        return Target(URL(url, encoded=True), headers)
 
     def read_listing(self, body: bytes) -> ListPage:
         """A `ListBucketResult`."""
@@ -138,8 +126,9 @@ class S3Dialect:
 
     async def bucket_listing(self, provider: str, at: str | None) -> Target:
         """ListBuckets. Only AWS is asked for pages: not every other service knows them."""
-        credentials = await self._usable("")
-        region = self._region_of(S3Bucket("", self._region))
+        everything = self._buckets[""]
+        credentials = await self._usable(everything)
+        region = self._buckets.region(everything)
         query = s3_listing.buckets_query(at, paged=self._endpoint.base is None)
         url = self._endpoint.service(region, query)
         if credentials is None:
@@ -161,112 +150,77 @@ class S3Dialect:
 
     def error(self, answer: Answer, ref: ObjectRef) -> OriginError:
         """By S3's error code, else by status."""
-        options = self._options(ref)
+        bucket = self._buckets[ref.bucket]
+        credentials = self._credentials_of(bucket)
         code = s3_errors.read_error(answer.body).code
         if not ref.bucket and answer.status == 403:
-            return s3_errors.unlisted_buckets(ref.provider, self._credentials.describe(), code)
-        if options.missing_403_is_404 and answer.status == 403 and code in ("", "AccessDenied"):
+            return s3_errors.unlisted_buckets(ref.provider, credentials.describe(), code)
+        if bucket.missing_403_is_404 and answer.status == 403 and code in ("", "AccessDenied"):
             return s3_errors.missing(ref)
-        if self._goes_unsigned(options.bucket) and answer.status in (401, 403) and not options.anonymous:
+        if self._goes_unsigned(bucket) and answer.status in (401, 403):
             return Unauthenticated(
-                f"S3 no longer accepts {self._credentials.describe()}, and the bucket {ref.provider}/{ref.bucket}"
+                f"S3 no longer accepts {credentials.describe()}, and the bucket {ref.provider}/{ref.bucket}"
                 f" cannot be read without; renew them, for instance with aws sso login ({answer.status} {code})"
             )
-        source = _ANONYMOUS if options.anonymous else self._credentials
-        sent = s3_errors.Sent(source.describe(), signed=source.signs, region=self._region_of(options))
+        sent = s3_errors.Sent(
+            credentials.describe(),
+            signed=credentials.signs,
+            region=self._buckets.region(bucket),
+            expected_owner=bucket.expected_owner,
+            requester_pays=bucket.requester_pays,
+        )
         return s3_errors.explain(answer, ref, sent)
 
-    async def mend(self, answer: Answer, ref: ObjectRef) -> bool:
+    async def mend(self, answer: Answer, ref: ObjectRef) -> str:
         """Learn the bucket's region; renew rejected credentials, or go on without them."""
-        options = self._options(ref)
-        if self._learn_region(answer, options):
-            return True
-        if options.anonymous or self._goes_unsigned(options.bucket) or not s3_errors.rejects_credentials(answer):
-            return False
-        if await self._credentials.renew():
-            return True
-        rejected = await self._credentials.get()
-        if rejected is None or not self._credentials.may_go_unsigned:
-            return False
-        self._unsigned.put(options.bucket, _Unsigned(rejected, self._clock.monotonic() + UNSIGNED_S))
-        return True
+        bucket = self._buckets[ref.bucket]
+        if answer.status in _MISROUTED and self._buckets.learn_region(bucket, s3_errors.region_told(answer)):
+            return "region"
+        credentials = self._credentials_of(bucket)
+        if self._goes_unsigned(bucket) or not s3_errors.rejects_credentials(answer):
+            return ""
+        if await credentials.renew():
+            return "credentials"
+        rejected = await credentials.get()
+        if rejected is None or not credentials.may_go_unsigned:
+            return ""
+        self._unsigned.put(bucket.bucket, _Unsigned(rejected, self._clock.monotonic() + UNSIGNED_S))
+        return "unsigned"
 
     def may_redirect(self, ref: ObjectRef, to: URL) -> bool:
         """Only to the same bucket at the same service: AWS redirects requests for new buckets for some hours (307)."""
-        return self._endpoint.is_inside(to, self._options(ref).bucket)
+        bucket = self._buckets[ref.bucket]
+        return self._endpoint.is_inside(to, bucket.bucket, self._buckets.region(bucket))
 
     async def aclose(self) -> None:
         """Give up on credentials that are being fetched."""
-        await self._credentials.aclose()
+        for each in (self._credentials, *self._buckets.credentials()):
+            await each.aclose()
 
     def __repr__(self) -> str:
         return f"<S3Dialect {self._endpoint.base or 'aws'}>"
 
-    # --- what is known about a bucket -----------------------------------------------------------------------------
+    # --- who asks -------------------------------------------------------------------------------------------------
 
-    def _options(self, ref: ObjectRef) -> S3Bucket:
-        known = self._buckets.get(ref.bucket)
-        if known is not None:
-            return known
-        if not ref.bucket:  # the listing of buckets
-            return S3Bucket("", self._region)
-        if fault := bucket_fault(ref.bucket):
-            raise BadRequest(f"the name of an S3 bucket {fault}")
-        return S3Bucket(ref.bucket, self._region)
+    def _credentials_of(self, bucket: S3Bucket) -> Credentials[S3Credentials]:
+        return _ANONYMOUS if bucket.anonymous else bucket.credentials or self._credentials
 
-    def _region_of(self, options: S3Bucket) -> str:
-        if options.region != AUTO:
-            return options.region
-        return self._learned.get(options.bucket) or REGION_FIRST
-
-    def _learn_region(self, answer: Answer, options: S3Bucket) -> bool:
-        if options.region != AUTO or answer.status not in _MISROUTED:
-            return False
-        told = s3_errors.region_told(answer)
-        if not told or told == self._region_of(options):
-            return False
-        self._learned.put(options.bucket, told)
-        return True
-
-    async def _usable(self, bucket: str) -> S3Credentials | None:
+    async def _usable(self, bucket: S3Bucket) -> S3Credentials | None:
         """The credentials, unless this bucket's service has just rejected these very ones."""
-        credentials = await self._credentials.get()
-        mark = self._unsigned.get(bucket)
+        credentials = await self._credentials_of(bucket).get()
+        mark = self._unsigned.get(bucket.bucket)
         if mark is None:
             return credentials
         if mark.rejected != credentials or self._clock.monotonic() >= mark.until_s:
-            self._unsigned.drop(bucket)
+            self._unsigned.drop(bucket.bucket)
             return credentials
         return None
 
-    def _goes_unsigned(self, bucket: str) -> bool:
-        return self._unsigned.get(bucket) is not None
+    def _goes_unsigned(self, bucket: S3Bucket) -> bool:
+        return not bucket.anonymous and self._unsigned.get(bucket.bucket) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class _Unsigned:
     rejected: S3Credentials
     until_s: float
-
-
-class _Recent(Generic[_V]):
-    """A dictionary that forgets what was used longest ago once it holds `limit` entries."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._values: OrderedDict[str, _V] = OrderedDict()
-
-    def get(self, key: str) -> _V | None:
-        value = self._values.get(key)
-        if value is not None:
-            self._values.move_to_end(key)
-        return value
-
-    def put(self, key: str, value: _V) -> None:
-        self._values[key] = value
-        self._values.move_to_end(key)
-        if len(self._values) > self._limit:
-            self._values.popitem(last=False)
-
-    def drop(self, key: str) -> None:
-        self._values.pop(key, None)

@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
 # Only what decides over the answer is signed. Others, such as Accept-Encoding, are rewritten on the way by some
 # services' front ends (that of GCS does), and the signature would not match any more.
-_SIGNED: Final = frozenset({"range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"})
+_SIGNED: Final = frozenset(
+    {
+        "range",
+        "if-match",
+        "if-none-match",
+        "if-modified-since",
+        "if-unmodified-since",
+        "x-amz-expected-bucket-owner",
+        "x-amz-request-payer",
+    }
+)
 
 
 class _Signer(S3SigV4Auth):  # type: ignore[misc]  # botocore has no type information
