@@ -39,6 +39,8 @@ class Tap:
         self._thread = threading.Thread(target=self._run, name="tap", daemon=True)
         self._ready = threading.Event()
         self._stop = asyncio.Event()
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None] | None] = set()
         self.requests: list[Request] = []
         self.connections = 0
         self.port = 0
@@ -52,6 +54,14 @@ class Tap:
         """Forget what was noted."""
         self.requests.clear()
         self.connections = 0
+
+    def go_down(self) -> None:
+        """Refuse connections and drop those that are open, as a machine that has died."""
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(_STOP_TIMEOUT_S)
+
+    def come_back(self) -> None:
+        """Listen again, on the same port."""
+        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(_STOP_TIMEOUT_S)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -70,24 +80,31 @@ class Tap:
             self._loop.close()
 
     async def _serve(self) -> None:
-        connections: set[asyncio.Task[None]] = set()
-
-        async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            connections.add(me := asyncio.current_task())
-            try:
-                await self._pass_through(reader, writer)
-            finally:
-                connections.discard(me)
-                writer.close()
-
-        server = await asyncio.start_server(accepted, "127.0.0.1", 0, limit=_HEAD_BYTES_MAX)
-        self.port = server.sockets[0].getsockname()[1]
+        await self._listen()
         self._ready.set()
         await self._stop.wait()
-        server.close()
-        for task in list(connections):
+        await self._close()
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", self.port, limit=_HEAD_BYTES_MAX)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._tasks.add(me := asyncio.current_task())
+        try:
+            await self._pass_through(reader, writer)
+        finally:
+            self._tasks.discard(me)
+            writer.close()
 
     async def _pass_through(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
