@@ -193,6 +193,9 @@ class Metrics:
         self.failovers = Counter(
             "failovers_total", "Answers that a replica gave in place of the first one.", ("provider", "to")
         )
+        self.throttle_wait = Counter(
+            "throttle_wait_seconds_total", "Seconds that requests and bodies waited for a configured rate."
+        )
         self.version_conflicts = Counter(
             "version_conflicts_total", "Answers that were of another version than the one pinned.", ("provider",)
         )

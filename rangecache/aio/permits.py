@@ -29,8 +29,8 @@ class Permits:
     """`total` permits, of which patient tickets hold at most `patient_max`."""
 
     def __init__(self, total: int, patient_max: int) -> None:
-        self._free = total
-        self._patient_free = patient_max
+        self._total = self._free = total
+        self._patient_max = self._patient_free = patient_max
         # Ordered, and yet a waiter from the middle leaves in constant time.
         self._urgent: OrderedDict[Ticket, None] = OrderedDict()
         self._patient: OrderedDict[Ticket, None] = OrderedDict()
@@ -71,12 +71,19 @@ class Permits:
             self._patient_free += 1
         self._serve()
 
+    def resize(self, total: int, patient_max: int) -> None:
+        """Change the number of permits. Those held beyond it stay until they are given back."""
+        self._free += total - self._total
+        self._patient_free += patient_max - self._patient_max
+        self._total, self._patient_max = total, patient_max
+        self._serve()
+
     def _leave(self, ticket: Ticket) -> None:
         self._urgent.pop(ticket, None)
         self._patient.pop(ticket, None)
 
     def _serve(self) -> None:
-        while self._free and (self._urgent or (self._patient and self._patient_free)):
+        while self._free > 0 and (self._urgent or (self._patient and self._patient_free > 0)):
             ticket, _ = (self._urgent or self._patient).popitem(last=False)
             granted = ticket._granted
             if granted is None or granted.done():  # cancelled, and its task has not run since

@@ -243,8 +243,11 @@ def strong_last_modified(headers: Mapping[str, str]) -> str:
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds that a Retry-After header asks for (section 10.2.3). A date is taken relative to the answer's own Date.
 
-    None for anything negative, absurdly long or malformed.
+    S3 says it in milliseconds too, which goes before. None for anything negative, absurdly long or malformed.
     """
+    exact = headers.get("x-amz-retry-after", "").strip(" \t")
+    if _DIGITS.fullmatch(exact) and float(exact) <= RETRY_AFTER_MAX_S * 1000:
+        return float(exact) / 1000
     text = headers.get("Retry-After", "").strip(" \t")
     if _DIGITS.fullmatch(text):
         delay_s = float(text)

@@ -75,8 +75,8 @@ def _add(cell: Cell) -> None:
 
 
 class Observed:
-    """An `ObjectStore` around another one; changes nothing. `on_throttled` hears of every answer that asks for fewer
-    requests, also of those that are repeated with success."""
+    """An `ObjectStore` around another one; changes nothing. `on_ended` hears of every request for an object, also of
+    those that are repeated: how it ended, and when it was sent, in monotonic seconds."""
 
     def __init__(
         self,
@@ -84,13 +84,13 @@ class Observed:
         metrics: Metrics,
         clock: Clock,
         provider: str,
-        on_throttled: Callable[[str], None] = lambda _: None,
+        on_ended: Callable[[ObjectRef, Outcome, float], None] | None = None,
     ) -> None:
         self._store = store
         self._metrics = metrics
         self._clock = clock
         self._provider = provider
-        self._on_throttled = on_throttled
+        self._on_ended = on_ended
         self._duration = metrics.origin_request_duration.cell(provider)
 
     def source(self, ref: ObjectRef) -> str:
@@ -110,7 +110,7 @@ class Observed:
             outcome = outcome_of(error)
             raise
         finally:
-            self._ended(purpose, outcome, started_at)
+            self._ended(ref, purpose, outcome, started_at)
         return result
 
     @asynccontextmanager
@@ -143,22 +143,22 @@ class Observed:
                 outcome = outcome_of(error)
             raise
         finally:
-            self._ended(purpose, outcome if body is None else body.outcome, started_at)
+            self._ended(ref, purpose, outcome if body is None else body.outcome, started_at)
 
     async def list_page(
         self, below: ObjectRef, *, delimiter: str = "", at: str | None = None, purpose: Purpose = "list"
     ) -> ListPage:
         """See `ObjectStore.list_page`."""
-        with self._watched(purpose):
+        with self._watched(below, purpose):
             return await self._store.list_page(below, delimiter=delimiter, at=at, purpose=purpose)
 
     async def bucket_page(self, provider: str, *, at: str | None = None, purpose: Purpose = "list") -> BucketPage:
         """See `ObjectStore.bucket_page`."""
-        with self._watched(purpose):
+        with self._watched(None, purpose):
             return await self._store.bucket_page(provider, at=at, purpose=purpose)
 
     @contextmanager
-    def _watched(self, purpose: Purpose) -> Iterator[None]:
+    def _watched(self, ref: ObjectRef | None, purpose: Purpose) -> Iterator[None]:
         """One request, that ends well if nothing is raised."""
         started_at = self._clock.monotonic()
         outcome: Outcome = "error"
@@ -169,7 +169,7 @@ class Observed:
             outcome = outcome_of(error)
             raise
         finally:
-            self._ended(purpose, outcome, started_at)
+            self._ended(ref, purpose, outcome, started_at)
 
     def check_listable(self, below: ObjectRef) -> None:
         """As the store's."""
@@ -179,11 +179,11 @@ class Observed:
         """See `ObjectStore.aclose`."""
         await self._store.aclose()
 
-    def _ended(self, purpose: Purpose, outcome: Outcome, started_at: float) -> None:
+    def _ended(self, ref: ObjectRef | None, purpose: Purpose, outcome: Outcome, started_at: float) -> None:
         _add(self._metrics.origin_requests.cell(self._provider, purpose, outcome))
         self._duration.observe(self._clock.monotonic() - started_at)
-        if outcome == "throttled":
-            self._on_throttled(self._provider)
+        if self._on_ended is not None and ref is not None:
+            self._on_ended(ref, outcome, started_at)
 
 
 class _Counted:

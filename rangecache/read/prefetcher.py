@@ -8,7 +8,7 @@ file asks for it, keeps the books, and stops:
 * requests are sent with the purpose `prefetch`: the origin's permits go to everybody else first, and they are never
   repeated. A reader who comes while one is on its way waits for that very one (`Fetcher.claim`), and asks for himself
   only if it fails;
-* after a 429 or 503 of a provider, or a failure of what was fetched ahead, nothing is for a while (`Strain`);
+* after a 429 or 503 of a bucket, or a failure of what was fetched ahead, nothing is for a while (`Strain`);
 * a stream whose reader goes away, or has not been seen for `IDLE_S`, or of which more is wasted than used, is over.
 
 Every block that was fetched ahead is counted once: as used when the first reader comes for it, or as wasted when it is
@@ -206,7 +206,7 @@ class Prefetcher:
             self._fetch(track, track.opening, expected, max(0, room))
 
     def _allowed(self, known: Known) -> bool:
-        return self._max_window_bytes > 0 and self._strain.eased(known.meta.ref.provider)
+        return self._max_window_bytes > 0 and self._strain.eased(known.meta.ref)
 
     def _go_ahead(self, track: Track, streams: Iterable[Sweep | Stride]) -> None:
         for stream in streams:
@@ -266,7 +266,7 @@ class Prefetcher:
         if track.runs.pop(run, None) is None or run.error is None:
             return
         if isinstance(run.error, TransientError):
-            self._strain.note(run.known.meta.ref.provider)  # in trouble it is asked for what is needed and nothing else
+            self._strain.pause(run.known.meta.ref)  # in trouble it is asked for what is needed and nothing else
         for index in run.blocks:
             span = block_range(index, track.known.block_bytes, track.known.meta.size)
             ledger = track.unused.get(index)

@@ -34,6 +34,7 @@ from rangecache.settings.sections import (
     Ttl,
 )
 from rangecache.settings.sources import CONFIG_VARIABLE
+from rangecache.settings.throttle import Throttle
 from rangecache.settings.units import Address, TcpAddress, UnixAddress, format_duration, format_size
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "Settings",
     "TcpAddress",
     "Telemetry",
+    "Throttle",
     "Ttl",
     "UnixAddress",
     "format_duration",

@@ -36,7 +36,6 @@ KEYS: Final[dict[tuple[str, ...], Later]] = {
     ("server", "cors"): Later("remove it; browsers can read from the proxy's own origin only"),
     ("server", "auth", "tokens_file"): Later("remove it, and let something in front check who asks: mode external"),
     ("cache", "shared"): Later("set enabled to false; each program has a cache of its own"),
-    ("throttle",): Later("remove it or set its keys to unlimited"),
     ("telemetry", "otlp_endpoint"): Later("set it to null and scrape /metrics of the admin port"),
     ("s3_front",): Later("remove it; objects are read over server.listen"),
     (*_CREDENTIALS, "bearer_file"): Later("remove it; http providers ask without credentials"),

@@ -30,6 +30,7 @@ from rangecache.settings.fields import (
     sized,
 )
 from rangecache.settings.providers import AzureProvider, HttpProvider, Provider, S3Provider
+from rangecache.settings.throttle import Throttle
 from rangecache.settings.units import TcpAddress, format_size, parse_duration, parse_size
 
 MINUTE: Final = 60.0
@@ -269,6 +270,8 @@ class Settings(Section):
     defaults: Defaults = Defaults()
     fetch: Fetch = Fetch()
     budget: Budget = Budget()
+    throttle: Throttle = Throttle()
+    """How fast origins are asked at most, all providers together."""
     egress: Egress = Egress()
     providers: dict[ProviderName, Provider] = Field(default_factory=_default_providers)
     """Where objects come from, by the name that is the first part of a request's path. Without any entry there are

@@ -14,6 +14,7 @@ from rangecache.origin.retry import Retrying
 from rangecache.origin.session import CONNECTIONS_PER_HOST_MAX, WebSession
 from rangecache.origin.size_first import SizeFirst
 from rangecache.origin.strain import Strain
+from rangecache.origin.throttled import Throttled
 from rangecache.origin.web import MinRate, WebStore
 from rangecache.server.api.providers import ProviderReport
 from rangecache.server.request import Namespace
@@ -22,6 +23,7 @@ from rangecache.wiring.azure import azure_dialect, azure_endpoint
 from rangecache.wiring.failover import failover_namespace, failover_places, failover_store
 from rangecache.wiring.http import http_dialect
 from rangecache.wiring.s3 import s3_dialect
+from rangecache.wiring.throttles import Throttles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,9 +60,11 @@ class Origins:
         self._clock = clock
         self._session: WebSession | None = None
         self._signing: list[S3Dialect | AzureDialect] = []
-        self.strain = Strain(clock)
+        self.strain = Strain(clock, PERMITS)
+        self._throttles = Throttles(settings.throttle)
         self.breaking: dict[str, Breaking] = {}
         self._failovers: dict[str, Failover] = {}
+        self._throttled: dict[str, Throttled] = {}
         self.stores: dict[str, Limited] = {}
         self.namespaces: dict[str, Namespace] = {}
         sets: dict[str, FailoverProvider] = {}
@@ -83,6 +87,8 @@ class Origins:
     def promote(self, ref: ObjectRef, wanted: RangeSpec | None) -> None:
         """A reader has come to wait for this GET, which was sent for nobody."""
         self.stores[ref.provider].promote(ref, wanted)
+        if (throttled := self._throttled.get(ref.provider)) is not None:
+            throttled.promote(ref, wanted)
 
     @property
     def buffered_bytes(self) -> int:
@@ -145,8 +151,36 @@ class Origins:
                 azure = azure_dialect(provider, self._clock, self._settings.egress.ca_file)
                 self._signing.append(azure)
                 store = self._web(name, azure)
-        observed = Observed(store, self._metrics, self._clock, name, self.strain.note)
-        return Breaking(SizeFirst(observed) if isinstance(provider, AzureProvider) else observed, clock=self._clock)
+        return self._wrapped(name, provider, store)
+
+    # What stands between a reader and a provider, from the inside out; docs/budget.md says why in this order.
+
+    def _wrapped(self, name: str, provider: _Origin, store: ObjectStore) -> Breaking:
+        """What belongs to the one provider, or replica."""
+        # What is counted is what is on the wire, each repeat by itself.
+        store = Observed(store, self._metrics, self._clock, name, self.strain.heard)
+        # A repeat waits for its rate as the first attempt does; no timeout of the origin runs meanwhile.
+        own = None if isinstance(provider, FileProvider) else provider.throttle
+        if rates := self._throttles.of(own):
+            store = self._throttled[name] = Throttled(
+                store, rates, clock=self._clock, waited=self._metrics.throttle_wait.cell()
+            )
+        if isinstance(provider, AzureProvider):
+            store = SizeFirst(store)
+        # What is not asked waits for no rate. Each attempt is heard of by itself: three failures are three.
+        return Breaking(store, clock=self._clock)
+
+    def _repeated(self, store: ObjectStore) -> Limited:
+        """What belongs to what a reader asks for."""
+        store = Retrying(
+            store,
+            budget=self._budget,
+            clock=self._clock,
+            attempts=self._settings.fetch.attempts,
+            deadline_s=self._settings.server.request_timeout,
+        )
+        # Who repeats keeps his place, and all of a bucket, repeats too, is bounded by what it puts up with.
+        return Limited(store, PERMITS, self.strain)
 
     def _failover(self, name: str, provider: FailoverProvider) -> Failover:
         places = failover_places(name, provider, self.namespaces)
@@ -159,10 +193,6 @@ class Origins:
         return failover_store(
             provider, places, self.breaking, budget=self._budget, clock=self._clock, on_failover=count
         )
-
-    def _repeated(self, store: ObjectStore) -> Limited:
-        retrying = Retrying(store, budget=self._budget, clock=self._clock, attempts=self._settings.fetch.attempts)
-        return Limited(retrying, PERMITS)
 
     def _web(self, name: str, dialect: Dialect) -> WebStore:
         fetch, egress = self._settings.fetch, self._settings.egress

@@ -97,7 +97,7 @@ class Cache:
             stores, self.tiers, self.catalog, self.fetcher, self.flights, self.allowance, self.grids, self.habits
         )
         self.filler = Filler(self.catalog, opener, self.fetcher, self.tiers, self.clock)
-        self.strain = Strain(self.clock)
+        self.strain = Strain(self.clock, permits=128)
         self.prefetcher = Prefetcher(
             self.fetcher,
             self.tiers,

@@ -103,7 +103,6 @@ def test_what_is_not_in_this_version_is_accepted_where_it_is_off(configuration: 
         ("server: {auth: {mode: bearer, tokens_file: t}}", "server.auth.tokens_file"),
         ("server: {auth: {mode: bearer}}", "server.auth.mode"),
         ("cache: {shared: {enabled: true, url: 'redis://x'}}", "cache.shared"),
-        ("throttle: {bandwidth: 10MiB}", "throttle"),
         ("telemetry: {otlp_endpoint: 'http://x'}", "telemetry.otlp_endpoint"),
         ("s3_front: {provider: s3, buckets: {}, auth: none}", "s3_front"),
         ("providers: {g: {kind: gcs}}", "providers.g.kind"),

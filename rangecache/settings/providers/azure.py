@@ -17,6 +17,7 @@ from rangecache.settings.fields import (
     Secret,
     Section,
 )
+from rangecache.settings.throttle import Throttle
 
 
 class AzureCredentials(Section):
@@ -109,6 +110,8 @@ class AzureProvider(Section):
     connection string says."""
     credentials: AzureCredentials = AzureCredentials()
     """Who we are; see below."""
+    throttle: Throttle = Throttle()
+    """How fast this provider is asked at most; `throttle` of all providers holds besides."""
     buckets: Annotated[dict[BucketName, AzureBucket], EMPTY_IS_NOTHING] = Field(default_factory=dict)
     """Aliases and particulars of buckets, by the name that clients use."""
 

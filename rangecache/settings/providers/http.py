@@ -17,6 +17,7 @@ from rangecache.settings.fields import (
     Seconds,
     Section,
 )
+from rangecache.settings.throttle import Throttle
 
 
 class HttpBucket(Section):
@@ -46,5 +47,7 @@ class HttpProvider(Section):
 
     kind: Literal["http"]
     """`http`"""
+    throttle: Throttle = Throttle()
+    """How fast this provider is asked at most; `throttle` of all providers holds besides."""
     buckets: Annotated[dict[BucketName, HttpBucket], EMPTY_IS_NOTHING] = Field(default_factory=dict)
     """The trees that are served, by the name that clients use."""

@@ -19,6 +19,7 @@ from rangecache.settings.fields import (
 )
 from rangecache.settings.providers.s3_credentials import S3Credentials
 from rangecache.settings.providers.s3_presets import AUTO, PRESETS, PresetName
+from rangecache.settings.throttle import Throttle
 
 _ARN_CHARS_MAX: Final = 2048
 
@@ -77,6 +78,8 @@ class S3Provider(Section):
     """The namespace that is part of the endpoint of preset `oci`. null: there is none."""
     credentials: S3Credentials = S3Credentials()
     """Who we are; see below."""
+    throttle: Throttle = Throttle()
+    """How fast this provider is asked at most; `throttle` of all providers holds besides."""
     buckets: Annotated[dict[BucketName, S3Bucket], EMPTY_IS_NOTHING] = Field(default_factory=dict)
     """Aliases and particulars of buckets, by the name that clients use."""
 

@@ -1,0 +1,73 @@
+"""The configured rates, measured at the origin. What is at stake is a minimum of time, so no slow machine fails it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from rangecache.testing.objects import check_stamped, stamped
+from tests.edge.rig import BLOCK, running
+
+if TYPE_CHECKING:
+    from tests.proving import Proof
+
+KIB: Final = 1024
+MIB: Final = KIB * KIB
+
+
+async def test_requests_and_bytes_are_no_faster_than_allowed_and_waiting_is_counted() -> None:
+    throttle = {"requests_per_second": 40, "bandwidth": "256KiB"}
+    async with running(throttle=throttle) as rig:
+        rig.origin.put("b/large", stamped("large", 1, 192 * KIB))
+        for number in range(24):
+            rig.origin.put(f"b/{number}", stamped(str(number), 1, 100))
+        began_at = time.perf_counter()
+        answers = await asyncio.gather(*(rig.get(str(number)) for number in range(24)))
+        assert time.perf_counter() - began_at >= (24 - 8) / 40 * 0.95  # a fifth of a second's worth passes at once
+        assert {answer.status for answer in answers} == {200}
+        began_at = time.perf_counter()
+        assert check_stamped((await rig.get("large")).body, 0, "large") == 1
+        assert time.perf_counter() - began_at >= (192 - 0.2 * 256) / 256 * 0.9
+        assert rig.program.metrics.throttle_wait.total() > 0
+
+
+@pytest.mark.parametrize("which", ["own", "common"])
+async def test_the_rate_of_one_provider_binds_no_other(which: str) -> None:
+    slow = {"requests_per_second": 1}
+    async with running() as plain:
+        web = {"kind": "http", "buckets": {"b": {"url": f"{plain.origin.url}b/"}}}
+        plain.origin.put("b/k", stamped("k", 1, BLOCK))
+        providers = {"web": web, "slow": {**web, "throttle": slow}}
+        sections = {"providers": providers} if which == "own" else {"providers": providers, "throttle": slow}
+        async with running(**sections) as rig:
+            began_at = time.perf_counter()
+            for number in range(3):
+                assert (await rig.get(f"absent{number}")).status == 404
+            took_s = time.perf_counter() - began_at
+            assert (took_s >= 1.9) is (which == "common") or which == "own"
+            assert (rig.program.metrics.throttle_wait.total() > 1) is (which == "common")
+
+
+@pytest.mark.prove
+async def test_the_achieved_bandwidth_is_within_a_twentieth_of_the_limit(proof: Proof) -> None:
+    rate, seconds = 4 * MIB, 10
+    async with running(throttle={"bandwidth": rate}, fetch={"max_request": MIB}, cache={"block_size": 64 * KIB}) as rig:
+        for number in range(8):
+            rig.origin.put(f"b/{number}", bytes(64 * MIB))
+        readings = [asyncio.create_task(rig.get(str(number))) for number in range(8)]
+        received = rig.program.metrics.origin_bytes
+        await asyncio.sleep(1)
+        before, began_at = received.total(), time.perf_counter()
+        await asyncio.sleep(seconds)
+        achieved = (received.total() - before) / (time.perf_counter() - began_at)
+        for reading in readings:
+            reading.cancel()
+        await asyncio.wait(readings)
+        proof.row(
+            "the bandwidth towards origins is kept to 5 % over 10 s",
+            f"8 readers, {rate / MIB:.0f} MiB/s allowed: {achieved / MIB:.2f} MiB/s, {achieved / rate:.1%}",
+        )
+        assert 0.95 <= achieved / rate <= 1.05
