@@ -161,6 +161,20 @@ class WebSession:
         await self._session.close()
 
 
+def token_session(*, proxy: str | None = None, ca_file: Path | None = None) -> aiohttp.ClientSession:
+    """A session to hand to an SDK that fetches a token, under the rules of `WebSession`: certificates and host names
+    are checked, nothing is taken from the environment, a request is sent once. The caller closes it."""
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=_tls(ca_file), force_close=True),
+        headers={"Accept-Encoding": "identity", "User-Agent": f"rangecache/{rangecache.__version__}"},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        proxy=proxy,
+    )
+    disable_hidden_retry(session)
+    return session
+
+
 async def _note_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
     context.trace_request_ctx.reused = True
 

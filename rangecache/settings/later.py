@@ -46,7 +46,6 @@ KEYS: Final[dict[tuple[str, ...], Later]] = {
 
 VALUES: Final[dict[tuple[tuple[str, ...], str], str]] = {
     (("server", "auth", "mode"), "bearer"): "let something in front check who asks, and set external",
-    (("providers", "*", "kind"), "gcs"): "use kind http with https://storage.googleapis.com/BUCKET/ for public objects",
 }
 
 

@@ -17,6 +17,9 @@ from rangecache.settings.providers import (
     AzureProvider,
     FailoverProvider,
     FileProvider,
+    GcsBucket,
+    GcsCredentials,
+    GcsProvider,
     HttpBucket,
     HttpProvider,
     Replica,
@@ -83,6 +86,9 @@ def reference() -> str:
         ("`assume_role` of those `credentials`", S3Role),
         ("`web_identity` of those `credentials`", S3WebIdentity),
         ("One of an `s3` provider's `buckets`", S3Bucket),
+        ("A provider of kind `gcs`", GcsProvider),
+        ("`credentials` of a `gcs` provider", GcsCredentials),
+        ("One of a `gcs` provider's `buckets`", GcsBucket),
         ("A provider of kind `azure`", AzureProvider),
         ("`credentials` of an `azure` provider", AzureCredentials),
         ("One of an `azure` provider's `buckets`", AzureBucket),
@@ -126,7 +132,7 @@ def _rows(section: type[Section], path: tuple[str, ...] = ()) -> Iterator[tuple[
         if (
             isinstance(annotation, type)
             and issubclass(annotation, Section)
-            and section not in (S3Provider, AzureProvider)
+            and section not in (S3Provider, GcsProvider, AzureProvider)
         ):
             yield from _rows(annotation, (*path, name))
             continue

@@ -29,7 +29,7 @@ from rangecache.settings.fields import (
     lasting,
     sized,
 )
-from rangecache.settings.providers import AzureProvider, HttpProvider, Provider, S3Provider
+from rangecache.settings.providers import AzureProvider, GcsProvider, HttpProvider, Provider, S3Provider
 from rangecache.settings.throttle import Throttle
 from rangecache.settings.units import TcpAddress, format_size, parse_duration, parse_size
 
@@ -256,7 +256,7 @@ class Telemetry(Section):
 
 
 def _default_providers() -> dict[str, Provider]:
-    return {"s3": S3Provider(kind="s3"), "az": AzureProvider(kind="azure")}
+    return {"s3": S3Provider(kind="s3"), "gs": GcsProvider(kind="gcs"), "az": AzureProvider(kind="azure")}
 
 
 class Settings(Section):
@@ -275,8 +275,8 @@ class Settings(Section):
     egress: Egress = Egress()
     providers: dict[ProviderName, Provider] = Field(default_factory=_default_providers)
     """Where objects come from, by the name that is the first part of a request's path. Without any entry there are
-    `s3` (AWS) and `az` (Azure Blob), with the credentials of this machine's environment, unsigned where there are
-    none."""
+    `s3` (AWS), `gs` (Google Cloud Storage) and `az` (Azure Blob), with the credentials of this machine's environment,
+    unsigned where there are none."""
     access: Access = Access()
     telemetry: Telemetry = Telemetry()
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Final
 from rangecache.origin.breaking import Breaking
 from rangecache.origin.limit import Limited
 from rangecache.origin.observe import Observed, count_detours, count_listed
-from rangecache.origin.providers import azure_address
+from rangecache.origin.providers import azure_address, gcs_address, s3_address
 from rangecache.origin.providers.file import FileStore
-from rangecache.origin.providers.s3_address import bucket_fault
 from rangecache.origin.retry import Retrying
 from rangecache.origin.session import CONNECTIONS_PER_HOST_MAX, WebSession
 from rangecache.origin.size_first import SizeFirst
@@ -18,9 +17,10 @@ from rangecache.origin.throttled import Throttled
 from rangecache.origin.web import MinRate, WebStore
 from rangecache.server.api.providers import ProviderReport
 from rangecache.server.request import Namespace
-from rangecache.settings import AzureProvider, FailoverProvider, FileProvider, HttpProvider, S3Provider
+from rangecache.settings import AzureProvider, FailoverProvider, FileProvider, GcsProvider, HttpProvider, S3Provider
 from rangecache.wiring.azure import azure_dialect, azure_endpoint
 from rangecache.wiring.failover import failover_namespace, failover_places, failover_store
+from rangecache.wiring.gcs import gcs_dialect
 from rangecache.wiring.http import http_dialect
 from rangecache.wiring.s3 import s3_dialect
 from rangecache.wiring.throttles import Throttles
@@ -35,12 +35,13 @@ if TYPE_CHECKING:
     from rangecache.origin.dialect import Dialect
     from rangecache.origin.failover import Failover
     from rangecache.origin.providers.azure import AzureDialect
+    from rangecache.origin.providers.gcs import GcsDialect
     from rangecache.origin.providers.s3 import S3Dialect
     from rangecache.ranges import RangeSpec
-    from rangecache.settings import AzureBucket, HttpBucket, S3Bucket, Settings
+    from rangecache.settings import AzureBucket, GcsBucket, HttpBucket, S3Bucket, Settings
     from rangecache.telemetry import Metrics
 
-    _Origin = AzureProvider | FileProvider | HttpProvider | S3Provider
+    _Origin = AzureProvider | FileProvider | GcsProvider | HttpProvider | S3Provider
 
 PERMITS: Final = (
     CONNECTIONS_PER_HOST_MAX  # open answers of one provider; one block of each is on its way to be complete
@@ -59,7 +60,7 @@ class Origins:
         self._budget = budget
         self._clock = clock
         self._session: WebSession | None = None
-        self._signing: list[S3Dialect | AzureDialect] = []
+        self._signing: list[S3Dialect | GcsDialect | AzureDialect] = []
         self.strain = Strain(clock, PERMITS)
         self._throttles = Throttles(settings.throttle)
         self.breaking: dict[str, Breaking] = {}
@@ -132,7 +133,7 @@ class Origins:
                 names[name] |= names[each.replicas[0].provider]
         return names
 
-    def _bucket(self, ref: ObjectRef) -> S3Bucket | AzureBucket | HttpBucket | None:
+    def _bucket(self, ref: ObjectRef) -> S3Bucket | GcsBucket | AzureBucket | HttpBucket | None:
         """What is particular about the object's bucket, where something can be."""
         provider = self._settings.providers[ref.provider]
         return None if isinstance(provider, FileProvider | FailoverProvider) else provider.buckets.get(ref.bucket)
@@ -151,6 +152,10 @@ class Origins:
                 azure = azure_dialect(provider, self._clock, self._settings.egress.ca_file)
                 self._signing.append(azure)
                 store = self._web(name, azure)
+            case GcsProvider():
+                google = gcs_dialect(provider, self._clock, self._settings.egress)
+                self._signing.append(google)
+                store = self._web(name, google)
         return self._wrapped(name, provider, store)
 
     # What stands between a reader and a provider, from the inside out; docs/budget.md says why in this order.
@@ -222,10 +227,10 @@ class Origins:
 
 
 def namespace(provider: _Origin) -> Namespace:
-    """Which bucket names a client may ask for: any valid one of S3 and Azure, the configured ones elsewhere."""
+    """Which bucket names a client may ask for: any valid one of the clouds, the configured ones elsewhere."""
     if isinstance(provider, S3Provider):
         aliases = frozenset(provider.buckets)
-        return Namespace(lambda bucket: bucket in aliases or not bucket_fault(bucket), "versionId")
+        return Namespace(lambda bucket: bucket in aliases or not s3_address.bucket_fault(bucket), "versionId")
     if isinstance(provider, AzureProvider):
         aliases, endpoint = frozenset(provider.buckets), azure_endpoint(provider)
         return Namespace(
@@ -233,4 +238,7 @@ def namespace(provider: _Origin) -> Namespace:
             key_bytes_max=azure_address.KEY_BYTES_MAX,
             named_versions=azure_address.VERSION_PARAMETERS,
         )
+    if isinstance(provider, GcsProvider):
+        aliases = frozenset(provider.buckets)
+        return Namespace(lambda bucket: bucket in aliases or not gcs_address.bucket_fault(bucket), "generation")
     return Namespace(frozenset(provider.buckets).__contains__, key_bytes_max=KEY_BYTES_MAX)

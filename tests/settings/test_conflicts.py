@@ -105,7 +105,6 @@ def test_what_is_not_in_this_version_is_accepted_where_it_is_off(configuration: 
         ("cache: {shared: {enabled: true, url: 'redis://x'}}", "cache.shared"),
         ("telemetry: {otlp_endpoint: 'http://x'}", "telemetry.otlp_endpoint"),
         ("s3_front: {provider: s3, buckets: {}, auth: none}", "s3_front"),
-        ("providers: {g: {kind: gcs}}", "providers.g.kind"),
         ("providers: {s3: {kind: s3, buckets: {b: {query: keyed}}}}", "providers.s3.buckets.b.query"),
         ("providers: {w: {kind: http, credentials: {bearer_file: t}}}", "providers.w.credentials.bearer_file"),
     ],

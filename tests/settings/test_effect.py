@@ -58,6 +58,7 @@ def _tree(folder: Path) -> dict[str, Any]:
                 "credentials": {"account": "demo", "account_key": "QQ=="},
                 "buckets": {"data": {}},
             },
+            "gs": {"kind": "gcs", "buckets": {"data": {}}},
         },
     }
 
@@ -84,6 +85,7 @@ async def test_every_setting_is_read_by_who_builds_or_runs_the_program(
         ("s3", "data"),
         ("chain", "data"),
         ("key", "data"),
+        ("gs", "data"),
     ]:  # what their requests would need
         program.origins.passes_all_headers(ObjectRef(provider, bucket, "k"))
         program.origins.lists(ObjectRef(provider, bucket, ""))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rangecache.settings import AzureProvider, S3Provider, Settings, TcpAddress, UnixAddress, load
+from rangecache.settings import AzureProvider, GcsProvider, S3Provider, Settings, TcpAddress, UnixAddress, load
 
 if TYPE_CHECKING:
     import pytest
@@ -63,6 +63,7 @@ def test_without_any_configuration_there_are_the_clouds_on_loopback() -> None:
     assert loaded == Settings()
     assert loaded.providers["s3"] == S3Provider(kind="s3", region="auto")
     assert loaded.providers["az"] == AzureProvider(kind="azure")
+    assert loaded.providers["gs"] == GcsProvider(kind="gcs")
     assert loaded.server.listen == TcpAddress("127.0.0.1", 8080)
     assert loaded.server.admin_listen == TcpAddress("127.0.0.1", 8081)
     assert loaded.access.allow == ("**",)

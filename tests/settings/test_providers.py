@@ -175,3 +175,35 @@ def test_the_built_in_grace_is_not_the_operators_word(configuration: Configurati
 def test_configured_rules_come_before_those_built_in(configuration: Configuration, name: str, ttl: float | str) -> None:
     rules = "freshness: [{match: 's3/static/**', ttl: immutable}, {match: '**/special.json', ttl: 1h}]"
     assert first_match(configuration(PROVIDERS + rules).freshness_rules(), name) == ttl
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("credentials: {metadata: true, anonymous: true}", "expected one of service_account_file, "),
+        ("credentials: {service_account_file: a, command: b}", "expected one of service_account_file, "),
+        ("buckets: {b: {requester_pays: true}}", "somebody has to pay"),
+        ("project: my-project, buckets: {b: {requester_pays: true, anonymous: true}}", "somebody has to pay"),
+        ("endpoint: 'http://gcs.example.org'", "a token would cross the network in clear"),
+        ("endpoint: 'http://gcs.example.org', credentials: {metadata: true}", "a token would cross the network"),
+        ("project: 'my project'", "should match pattern"),
+    ],
+)
+def test_what_google_would_refuse_or_others_could_read_is_refused(faults: Faults, written: str, says: str) -> None:
+    (found,) = faults(f"providers: {{g: {{kind: gcs, {written}}}}}")
+    assert says in found
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "endpoint: 'http://127.0.0.1:4443'",
+        "endpoint: 'http://gcs.example.org', credentials: {anonymous: true}",
+        "endpoint: 'https://gcs.example.org'",
+        "project: my-project, buckets: {b: {requester_pays: true}}",
+        "credentials: {command: [gcloud, auth, print-access-token]}",
+        "credentials: {workload_identity: off}",
+    ],
+)
+def test_what_google_takes_is_accepted(configuration: Configuration, written: str) -> None:
+    assert configuration(f"providers: {{g: {{kind: gcs, {written}}}}}").providers["g"].kind == "gcs"

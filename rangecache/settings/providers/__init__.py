@@ -9,12 +9,14 @@ from pydantic import Field
 from rangecache.settings.providers.azure import AzureBucket, AzureCredentials, AzureProvider
 from rangecache.settings.providers.failover import FailoverProvider, Replica
 from rangecache.settings.providers.file import FileProvider
+from rangecache.settings.providers.gcs import GcsBucket, GcsCredentials, GcsProvider
 from rangecache.settings.providers.http import HttpBucket, HttpProvider
 from rangecache.settings.providers.s3 import S3Bucket, S3Provider
 from rangecache.settings.providers.s3_credentials import S3Credentials, S3Role, S3WebIdentity
 
 Provider = Annotated[
-    S3Provider | AzureProvider | HttpProvider | FileProvider | FailoverProvider, Field(discriminator="kind")
+    S3Provider | GcsProvider | AzureProvider | HttpProvider | FileProvider | FailoverProvider,
+    Field(discriminator="kind"),
 ]
 
 __all__ = [
@@ -23,6 +25,9 @@ __all__ = [
     "AzureProvider",
     "FailoverProvider",
     "FileProvider",
+    "GcsBucket",
+    "GcsCredentials",
+    "GcsProvider",
     "HttpBucket",
     "HttpProvider",
     "Provider",
