@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,7 @@ from rangecache.testing.origin import Origin
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 BODY = bytes(range(100))
 REF = ObjectRef("web", "bucket", "object")
@@ -78,3 +80,15 @@ def retrying(store: WebStore, metrics: Metrics, budget: RetryBudget, clock: Manu
     """As the program wraps a store; pauses take no time."""
     observed = Observed(store, metrics, clock, "web")
     return Retrying(observed, budget=budget, clock=clock, attempts=3, random=lambda: 0.0)
+
+
+@pytest.fixture
+def aws_free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """An environment without AWS credentials and without ways to find some."""
+    for name in list(os.environ):
+        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    return monkeypatch

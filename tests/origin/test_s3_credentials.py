@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -61,36 +60,24 @@ async def test_a_secret_file_that_cannot_be_used_is_named(
 # --- the SDK's chain ----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """An environment without AWS credentials and without ways to find some."""
-    for name in list(os.environ):
-        if name.startswith("AWS_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    return monkeypatch
-
-
-async def test_the_chain_finds_nothing_where_there_is_nothing(aws, clock: ManualClock) -> None:
+async def test_the_chain_finds_nothing_where_there_is_nothing(aws_free, clock: ManualClock) -> None:
     credentials = from_sdk(clock=clock)
     assert await credentials.get() is None
     assert "none were found" in credentials.describe()
     await credentials.aclose()
 
 
-async def test_the_chain_reads_the_environment(aws, clock: ManualClock) -> None:
-    aws.setenv("AWS_ACCESS_KEY_ID", "AKIA")
-    aws.setenv("AWS_SECRET_ACCESS_KEY", "canary")
-    aws.setenv("AWS_SESSION_TOKEN", "token")
+async def test_the_chain_reads_the_environment(aws_free, clock: ManualClock) -> None:
+    aws_free.setenv("AWS_ACCESS_KEY_ID", "AKIA")
+    aws_free.setenv("AWS_SECRET_ACCESS_KEY", "canary")
+    aws_free.setenv("AWS_SESSION_TOKEN", "token")
     credentials = from_sdk(clock=clock)
     assert await credentials.get() == S3Credentials("AKIA", "canary", "token")
     assert credentials.may_go_unsigned
     await credentials.aclose()
 
 
-async def test_a_profile_is_read_and_read_again_after_a_rejection(aws, tmp_path: Path, clock: ManualClock) -> None:
+async def test_a_profile_is_read_and_read_again_after_a_rejection(aws_free, tmp_path: Path, clock: ManualClock) -> None:
     shared = tmp_path / "credentials"
     shared.write_text("[dev]\naws_access_key_id = AKIA\naws_secret_access_key = one\n")
     credentials = from_sdk("dev", clock=clock)
@@ -102,7 +89,7 @@ async def test_a_profile_is_read_and_read_again_after_a_rejection(aws, tmp_path:
     await credentials.aclose()
 
 
-async def test_a_profile_that_is_not_there_is_named(aws, clock: ManualClock) -> None:
+async def test_a_profile_that_is_not_there_is_named(aws_free, clock: ManualClock) -> None:
     credentials = from_sdk("nobody", clock=clock)
     with pytest.raises(Unauthenticated, match="no profile nobody"):
         await credentials.get()
@@ -110,7 +97,7 @@ async def test_a_profile_that_is_not_there_is_named(aws, clock: ManualClock) -> 
 
 
 async def test_a_credential_process_that_fails_is_a_failure_without_its_output(
-    aws, tmp_path: Path, clock: ManualClock
+    aws_free, tmp_path: Path, clock: ManualClock
 ) -> None:
     (tmp_path / "config").write_text("[default]\ncredential_process = sh -c 'echo canary >&2; exit 3'\n")
     credentials = from_sdk(clock=clock)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rangecache.aio.budget import RetryBudget
 from rangecache.errors import (
     BadRequest,
     ConfigurationError,
@@ -52,6 +53,7 @@ class Renewable:
         self.later = later
         self.may_go_unsigned = True
         self.renewals = 0
+        self.always = False
 
     @property
     def signs(self) -> bool:
@@ -62,6 +64,9 @@ class Renewable:
 
     async def renew(self) -> bool:
         self.renewals += 1
+        if self.always:
+            self.current, self.later = self.later, self.current
+            return True
         if self.later is None:
             return False
         self.current, self.later = self.later, None
@@ -299,6 +304,41 @@ async def test_an_expired_token_is_renewed_and_the_request_sent_once_more(connec
     assert credentials.renewals == 1
 
 
+async def test_keys_that_stay_rejected_are_renewed_and_tried_once(connect, origin: Origin) -> None:
+    """A role gives other keys whenever it is asked: that is no reason to ask again and again."""
+    credentials = Renewable(KEYS, NEWER)
+    credentials.always = True
+    origin.fail("data/k", Status(400, {}, xml("ExpiredToken")), times=None)
+    with pytest.raises(Unauthenticated):
+        await read(connect(credentials), REF)
+    assert len(origin.requests) == 2
+
+
+async def test_repeats_for_rejected_keys_and_for_regions_are_charged_to_the_ledger(
+    session, origin: Origin, clock
+) -> None:
+    budget = RetryBudget(ratio=0, min_per_second=0, burst=1, clock=clock)
+    dialect = S3Dialect(endpoint=origin.url, credentials=Renewable(KEYS, NEWER), clock=clock)
+    store = WebStore(
+        session,
+        dialect,
+        clock=clock,
+        first_byte_timeout_s=10,
+        min_rate=MinRate(1, 10),
+        may_repeat=budget.try_withdraw,
+    )
+    origin.put("data/k", b"0123456789", etag='"v1"')
+    origin.fail("data/k", Status(400, {}, xml("ExpiredToken")), times=1)
+    assert (await read(store, REF))[2] == b"0123456789"
+    assert (len(origin.requests), budget.balance) == (2, 0)
+    origin.fail("data/k", Status(301, {"x-amz-bucket-region": "eu-west-3"}, xml("PermanentRedirect")), times=1)
+    with pytest.raises(InvalidAnswer):
+        await read(store, REF)
+    assert len(origin.requests) == 3
+    await read(store, REF)
+    assert scope(origin.requests[-1]).endswith("/eu-west-3"), "what was learned without a repeat is used by the next"
+
+
 async def test_a_head_that_is_answered_400_without_a_word_may_be_an_expired_token(connect, origin: Origin) -> None:
     origin.fail("data/k", Status(400, {}, b""), times=None, when=signed_with(KEYS))
     meta = await connect(Renewable(KEYS, later=NEWER)).head(REF)
@@ -443,3 +483,21 @@ def test_nothing_shows_the_secrets(clock) -> None:
     dialect = S3Dialect(credentials=Static(KEYS, STATIC), clock=clock, endpoint="https://s3.example.org/")
     assert repr(dialect) == "<S3Dialect https://s3.example.org>"
     assert "canary" not in repr(vars(dialect))
+
+
+# --- versions -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("said", [{}, {"x-amz-version-id": "v2"}])
+async def test_an_answer_that_does_not_name_the_version_asked_for_is_refused(said, connect, origin: Origin) -> None:
+    """A service without versions answers with the current one, whatever it was asked for."""
+    origin.put("data/k", b"newer", etag='"v2"', headers=said)
+    versioned = ObjectRef("s3", "data", "k", "v1")
+    with pytest.raises(InvalidAnswer, match="x-amz-version-id"):
+        await read(connect(), versioned)
+    with pytest.raises(InvalidAnswer, match="x-amz-version-id"):
+        await connect().head(versioned)
+
+
+async def test_the_version_null_need_not_be_named(connect, origin: Origin) -> None:
+    assert (await read(connect(), ObjectRef("s3", "data", "k", "null")))[2] == b"0123456789"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,6 +73,103 @@ def test_an_error_answer_means(status: int, code: str, kind: type[OriginError], 
     assert type(error) is kind
     assert says in error.message
     assert "canary" not in error.message
+
+
+def sent(**changes: object) -> Sent:
+    return replace(Sent("the credentials of profile dev", signed=True, region="us-east-1"), **changes)
+
+
+def refused(code: str, message: str = "Access Denied", more: str = "") -> bytes:
+    return f"<Error><Code>{code}</Code><Message>{message}</Message>{more}</Error>".encode()
+
+
+IAM = "User: arn:aws:sts::1:assumed-role/canary is not authorized to perform: {} on resource: arn:aws:canary because {}"
+
+
+@pytest.mark.parametrize(
+    ("message", "says", "says_not"),
+    [
+        ("Access Denied", "they need s3:GetObject on it, kms:Decrypt on its key if it has one", "they need kms"),
+        (IAM.format("s3:GetObject", "no identity-based policy allows it"), "they need s3:GetObject on it (", "kms"),
+        (
+            IAM.format("s3:GetObject", "canary with an explicit deny in a resource-based policy"),
+            "a policy denies",
+            "need",
+        ),
+        (IAM.format("kms:Decrypt", "no resource-based policy allows it"), "kms:Decrypt on the KMS key of", "s3:"),
+        (IAM.format("&lt;script&gt;", "canary"), "they need s3:GetObject on it, kms", "script"),
+    ],
+)
+def test_refused_access_says_which_permission_is_missing_on_what(message: str, says: str, says_not: str) -> None:
+    error = explain(answer(403, refused("AccessDenied", message)), REF, sent())
+    assert type(error) is PermissionDenied
+    assert says in error.message
+    assert says_not not in error.message.replace("s3/data", "")
+    assert "S3 refuses s3/data/some/key to the credentials of profile dev" in error.message
+    assert "canary" not in error.message
+
+
+def test_refused_access_to_a_version_takes_another_permission() -> None:
+    versioned = ObjectRef("s3", "data", "some/key", "v1")
+    assert "s3:GetObjectVersion" in explain(answer(403, refused("AccessDenied")), versioned, sent()).message
+
+
+def test_refused_access_says_what_the_bucket_was_held_to() -> None:
+    plain = explain(answer(403, refused("AccessDenied")), REF, sent()).message
+    assert "requester_pays: true" in plain
+    assert "account" not in plain
+    held = explain(answer(403, refused("AccessDenied")), REF, sent(requester_pays=True, expected_owner="123456789012"))
+    assert "not one of account 123456789012" in held.message
+    assert "requester_pays" not in held.message
+
+
+@pytest.mark.parametrize(
+    ("more", "headers", "says"),
+    [
+        ("<StorageClass>GLACIER</StorageClass>", {}, "is in GLACIER and cannot be read; restore it first (aws s3api"),
+        ("", {"x_amz_storage_class": "DEEP_ARCHIVE"}, "is in DEEP_ARCHIVE and"),
+        ("<StorageClass>canary</StorageClass>", {}, "is in an archive class and"),
+        ("", {"x_amz_restore": 'ongoing-request="true"'}, "being restored; it can be read when that has ended"),
+    ],
+)
+def test_an_archived_object_says_its_class_and_what_to_do(more: str, headers: dict[str, str], says: str) -> None:
+    error = explain(answer(403, refused("InvalidObjectState", "canary", more), **headers), REF, sent())
+    assert type(error) is PermissionDenied
+    assert says in error.message
+    assert "canary" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "says"),
+    [
+        (400, "KMS.DisabledException", PermissionDenied, "the KMS key that s3/data/some/key is encrypted with"),
+        (400, "KMS.KMSInvalidStateException", PermissionDenied, "KMS key"),
+        (403, "AllAccessDisabled", PermissionDenied, "the bucket or its account is closed"),
+        (403, "AccountProblem", PermissionDenied, "the bucket or its account is closed"),
+        (403, "SignatureDoesNotMatch", Unauthenticated, "the secret is not that of the access key"),
+        (403, "RequestExpired", Unauthenticated, "the clock of this machine is wrong"),
+        (404, "NoSuchAccessPoint", NotFound, "no bucket s3/data"),
+        (501, "NotImplemented", Unavailable, "NotImplemented"),
+    ],
+)
+def test_further_codes_mean(status: int, code: str, kind: type[OriginError], says: str) -> None:
+    error = explain(answer(status, refused(code, "canary")), REF, sent())
+    assert type(error) is kind
+    assert says in error.message
+    assert "canary" not in error.message
+
+
+def test_a_wrong_clock_is_told_the_right_time_if_it_is_one() -> None:
+    skewed = refused("RequestTimeTooSkewed")
+    there = explain(answer(403, skewed, Date="Sat, 21 Nov 2026 08:00:00 GMT"), REF, sent())
+    assert "there it is Sat, 21 Nov 2026 08:00:00 GMT" in there.message
+    assert "canary" not in explain(answer(403, skewed, Date="canary"), REF, sent()).message
+
+
+def test_a_version_that_s3_never_gave_out_is_said_to_be_the_reason() -> None:
+    versioned = ObjectRef("s3", "data", "some/key", "nonsense")
+    error = explain(answer(400, refused("InvalidArgument", "Invalid version id specified")), versioned, sent())
+    assert "versionId" in error.message
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,12 @@ from rangecache.origin.credentials import Anonymous, Credentials, Static
 from rangecache.origin.providers.s3 import S3Dialect
 from rangecache.origin.providers.s3_buckets import S3Bucket
 from rangecache.origin.providers.s3_credentials import STATIC, S3Credentials
+from rangecache.origin.providers.s3_sdk import from_sdk
 from rangecache.origin.web import MinRate, WebStore
 from rangecache.ranges import ByteRange, SuffixRange
+from rangecache.settings import Egress, S3Provider
 from rangecache.testing.suites import STORE_CHECKS, content, read
+from rangecache.wiring.s3 import s3_dialect
 from tests.emulators import PRIVATE, PUBLIC, SECRET_KEY, SeaweedFS
 
 pytestmark = pytest.mark.emulator
@@ -154,3 +157,57 @@ async def test_the_secret_is_in_no_request_and_no_repr(seaweedfs: SeaweedFS, sto
     await read(store, ref("ready"))
     assert SECRET_KEY not in repr(seaweedfs.tap.requests)
     assert SECRET_KEY not in repr((store, vars(store), static(seaweedfs), S3Credentials("a", SECRET_KEY)))
+
+
+# --- as it is configured ------------------------------------------------------------------------------------------
+
+
+async def test_preset_minio_reads_from_a_real_server(session, seaweedfs: SeaweedFS) -> None:
+    keys = {"access_key_id": seaweedfs.access_key, "secret_access_key": seaweedfs.secret_key}
+    given = {"kind": "s3", "preset": "minio", "endpoint": seaweedfs.tap.endpoint, "credentials": keys}
+    clock = SystemClock()
+    dialect = s3_dialect(S3Provider.model_validate(given), clock, Egress())
+    store = WebStore(session, dialect, clock=clock, first_byte_timeout_s=10, min_rate=MinRate(1, 10))
+    seaweedfs.put(PRIVATE, "a b/+é", b"0123456789")
+    assert (await read(store, ref("a b/+é"), ByteRange(2, 5)))[2] == b"234"
+    page = await store.list_page(ref("a b/"), delimiter="/")
+    assert [each.key for each in page.objects] == ["a b/+é"]
+    await dialect.aclose()
+
+
+@pytest.mark.parametrize("key_id", ["EXPIRED", None])
+async def test_keys_of_the_environment_that_are_no_good_do_not_break_a_public_bucket(
+    key_id: str | None, session, seaweedfs: SeaweedFS, aws_free: pytest.MonkeyPatch
+) -> None:
+    if key_id is not None:
+        aws_free.setenv("AWS_ACCESS_KEY_ID", key_id)
+        aws_free.setenv("AWS_SECRET_ACCESS_KEY", "canary")
+        aws_free.setenv("AWS_SESSION_TOKEN", "canary")
+    credentials = from_sdk(clock=SystemClock())
+    store = connect(session, seaweedfs, credentials)
+    seaweedfs.put(PUBLIC, "for-all", b"for all")
+    assert (await read(store, ref("for-all", PUBLIC)))[2] == b"for all"
+    with pytest.raises((PermissionDenied, Unauthenticated)) as caught:
+        await read(store, ref("ready"))
+    assert "canary" not in str(caught.value)
+    await credentials.aclose()
+
+
+async def test_every_version_of_an_object_can_be_read_and_a_delete_marker_is_none(session, seaweedfs) -> None:
+    bucket = "versioned"
+    seaweedfs.create_bucket(bucket)
+    seaweedfs.client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    store = connect(session, seaweedfs, static(seaweedfs))
+    ids = [
+        seaweedfs.client.put_object(Bucket=bucket, Key="k", Body=text)["VersionId"]
+        for text in (b"the first", b"the second")
+    ]
+    marker = seaweedfs.client.delete_object(Bucket=bucket, Key="k")["VersionId"]
+    for version, text in zip(ids, (b"the first", b"the second"), strict=True):
+        meta, _, body = await read(store, ObjectRef("s3", bucket, "k", version), ByteRange(4, 9))
+        assert body == text[4:9]
+        assert meta.version == version
+        assert (await store.head(ObjectRef("s3", bucket, "k", version))).size == len(text)
+    for gone in (ObjectRef("s3", bucket, "k"), ObjectRef("s3", bucket, "k", marker)):
+        with pytest.raises(NotFound):
+            await read(store, gone)
