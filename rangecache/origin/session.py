@@ -111,40 +111,52 @@ class WebSession:
     def __init__(self, *, connect_timeout_s: float, proxy: str | None = None, ca_file: Path | None = None) -> None:
         require_c_parser()
         self._open: set[WireAnswer] = set()
+        self._connect_timeout_s = connect_timeout_s
+        self._proxy = proxy
+        self._tls = _tls(ca_file)
+        self._session = self._make()
+        self._fresh: aiohttp.ClientSession | None = None
+
+    def _make(self, *, force_close: bool = False) -> aiohttp.ClientSession:
         trace = aiohttp.TraceConfig()
         trace.on_connection_reuseconn.append(_note_reuse)
-        self._session = aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=CONNECTIONS_MAX,
                 limit_per_host=CONNECTIONS_PER_HOST_MAX,
-                keepalive_timeout=KEEP_ALIVE_S,
+                keepalive_timeout=None if force_close else KEEP_ALIVE_S,
                 ttl_dns_cache=DNS_TTL_S,
-                ssl=_tls(ca_file),
+                ssl=self._tls,
+                force_close=force_close,
             ),
             # Ranges count encoded bytes (RFC 9110 section 14.1.2): what is stored is what is read.
             headers={"Accept-Encoding": "identity", "User-Agent": f"rangecache/{rangecache.__version__}"},
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
-            proxy=proxy,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s),
+            proxy=self._proxy,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_s),
             trace_configs=[trace],
             read_bufsize=READ_BUFFER_BYTES,
             max_line_size=HEADER_LINE_BYTES_MAX,
             max_field_size=HEADER_LINE_BYTES_MAX,
             max_headers=HEADERS_MAX,
         )
-        disable_hidden_retry(self._session)
+        disable_hidden_retry(session)
+        return session
 
-    async def send(self, method: str, url: URL, headers: Mapping[str, str]) -> WireAnswer:
-        """Put one request on the wire and wait for the head of its answer.
+    async def send(self, method: str, url: URL, headers: Mapping[str, str], *, fresh: bool = False) -> WireAnswer:
+        """Put one request on the wire and wait for the head of its answer; `fresh`: on a connection of its own.
 
         Raises `Unavailable`, `StaleConnection`, `InvalidAnswer`, or `OriginTimeout` while connecting. There is no
         time limit on the answer here.
         """
         attempt = _Attempt()
+        session = self._session
+        if fresh:
+            session = self._fresh = self._fresh or self._make(force_close=True)
         try:
-            response = await self._session.request(
+            response = await session.request(
                 method, url, headers=headers, allow_redirects=False, trace_request_ctx=attempt
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -159,6 +171,8 @@ class WebSession:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._session.close()
+        if self._fresh is not None:
+            await self._fresh.close()
 
 
 def token_session(*, proxy: str | None = None, ca_file: Path | None = None) -> aiohttp.ClientSession:

@@ -220,7 +220,7 @@ class WebStore:
         mended: list[str | bool] = []
         redirects = 0
         while True:
-            wire = await self._send(method, target, asked.ref)
+            wire = await self._send(method, target, asked.ref, fresh=purpose == "hedge")
             if wire.status in (200, 206):
                 return _expected(wire, target)
             if wire.status == 304 and asked.if_none_match is not None:
@@ -262,12 +262,12 @@ class WebStore:
             own.update(self._dialect.pin(asked.if_match))
         return await self._dialect.target(method, asked.ref, own, asked.if_match), own
 
-    async def _send(self, method: str, target: Target, ref: ObjectRef) -> WireAnswer:
+    async def _send(self, method: str, target: Target, ref: ObjectRef, *, fresh: bool) -> WireAnswer:
         limit = self._first_byte_timeout_s
         limit_s = limit(ref) if callable(limit) else limit
         try:
             async with Deadline(self._clock, limit_s):
-                return await self._session.send(method, target.url, target.headers)
+                return await self._session.send(method, target.url, target.headers, fresh=fresh)
         except TimeoutError as error:
             raise OriginTimeout(f"{target.url.host} did not begin to answer within {limit_s:g} s") from error
 

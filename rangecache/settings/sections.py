@@ -213,6 +213,10 @@ class Fetch(Section):
     """The slowest that an origin may be."""
     attempts: Annotated[int, between(1, 10)] = 3
     """Requests for the same bytes in all, the first included, while `budget` allows."""
+    hedge: bool = False
+    """true: where an answer's first byte takes longer than all but the slowest hundredth of the last minute did, and
+    100ms, the same is asked for once more on a new connection, and the first answer counts. At most 1 % more requests,
+    from `budget`."""
 
 
 class Budget(Section):

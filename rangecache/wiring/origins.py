@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rangecache.origin.breaking import Breaking
+from rangecache.origin.hedged import Hedged
 from rangecache.origin.limit import Limited
 from rangecache.origin.observe import Observed, count_detours, count_listed
 from rangecache.origin.providers import azure_address, gcs_address, s3_address
@@ -177,6 +178,9 @@ class Origins:
 
     def _repeated(self, store: ObjectStore) -> Limited:
         """What belongs to what a reader asks for."""
+        # A hedge is not asked of an endpoint that is down, and a repeat may be hedged as little as the ledger allows.
+        if self._settings.fetch.hedge:
+            store = Hedged(store, budget=self._budget, clock=self._clock)
         store = Retrying(
             store,
             budget=self._budget,

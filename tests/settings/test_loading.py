@@ -46,6 +46,7 @@ fetch:
   first_byte_timeout: 20s
   min_rate: {bytes: 0, over: 5s}
   attempts: 1
+  hedge: true
 throttle: {bandwidth: 50MiB, requests_per_second: 100}
 budget: {ratio: 0.5, min_per_second: 2, burst: 10}
 egress: {proxy: "http://proxy.example.org:3128", ca_file: /etc/ca.pem}
