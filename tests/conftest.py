@@ -5,6 +5,7 @@ from hypothesis import Phase, settings
 from tests.azurite_server import azurite as azurite
 from tests.emulators import fake_gcs as fake_gcs
 from tests.emulators import seaweedfs as seaweedfs
+from tests.moto_server import moto as moto
 
 pytest_plugins = ["tests.proving"]  # the fixture `proof` and the table of `make prove`
 
