@@ -37,6 +37,6 @@ async def test_its_credentials_are_taken_and_built(configuration: Configuration,
 
 
 def test_it_has_a_row_for_each_preset() -> None:
-    assert set(re.findall(r"^\| `([a-z0-9-]+)` \| ", PAGE, re.MULTILINE)) == PRESETS.keys()
+    assert set(re.findall(r"^\| `([a-z0-9-]+)` \| ", PAGE, re.MULTILINE)) == {"preset", *PRESETS}
     assert len(FILES) == 2
     assert len(CREDENTIALS) == 7
