@@ -233,3 +233,13 @@ async def test_spellings_of_one_key_are_one_object_and_others_are_not(door: Door
     assert (await door.get("/s3/b/%6b")).body == pattern(100)
     assert (await door.get("/s3/b/a%2F")).body == pattern(3)
     assert (await door.get("/s3/b/a/")).status == 404
+
+
+def test_a_version_of_several_kinds_carries_its_kind() -> None:
+    router = Router({"az": Namespace(lambda _: True, named_versions=("versionid", "snapshot"))}, lambda _: True)
+    assert router.find(b"/az/b/k?versionid=2026") == ObjectRef("az", "b", "k", "versionid=2026")
+    assert router.find(b"/az/b/k?snapshot=2026") == ObjectRef("az", "b", "k", "snapshot=2026")
+    assert router.find(b"/az/b/k") == ObjectRef("az", "b", "k")
+    for target in (b"/az/b/k?versionId=1", b"/az/b/k?snapshot=", b"/az/b/k?snapshot=1&versionid=2"):
+        with pytest.raises(BadRequest, match="versionid or snapshot"):
+            router.find(target)

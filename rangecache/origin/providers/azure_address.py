@@ -21,7 +21,8 @@ KEY_BYTES_MAX: Final = 4 * KEY_CHARS_MAX  # of UTF-8
 VERSION_PARAMETERS: Final = ("versionid", "snapshot")
 
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}", re.ASCII)
-_CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}|\$(?:root|web|logs)", re.ASCII)
+_CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9])*|\$(?:root|web|logs)", re.ASCII)
+_CONTAINER_CHARS_MIN: Final = 3
 _CONTAINER_CHARS_MAX: Final = 63
 # A time such as 2026-01-31T23:59:59.1234567Z; both parameters are of that form.
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?Z", re.ASCII)
@@ -36,7 +37,7 @@ def account_fault(name: str) -> str:
 
 def container_fault(name: str) -> str:
     """What is wrong with a container's name, as the end of a sentence; empty if nothing is."""
-    if _CONTAINER.fullmatch(name) is None or len(name) > _CONTAINER_CHARS_MAX:
+    if not _CONTAINER_CHARS_MIN <= len(name) <= _CONTAINER_CHARS_MAX or _CONTAINER.fullmatch(name) is None:
         return "must be 3 to 63 of a-z, 0-9 and single hyphens, with a letter or digit at both ends"
     return ""
 
@@ -96,7 +97,7 @@ class Endpoint:
         host, path = url.host.lower(), url.raw_path.strip("/")
         own = path.rpartition("/")[2] if path else _account_in(host)
         if host.startswith("blob.") and not path:
-            base = f"{url.scheme}://{account or '{account}'}.{url.authority.lower()}"
+            base = str(url.origin()).replace("://", f"://{account or '{account}'}.", 1)
             return cls(base, _checked_account(account) if account else None)
         if own is not None and account is not None and own != account and account_fault(own) == "":
             raise ConfigurationError(f"the endpoint is that of account {own}, the credentials are of {account}")
