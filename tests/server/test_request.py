@@ -236,7 +236,9 @@ async def test_spellings_of_one_key_are_one_object_and_others_are_not(door: Door
 
 
 def test_a_version_of_several_kinds_carries_its_kind() -> None:
-    router = Router({"az": Namespace(lambda _: True, named_versions=("versionid", "snapshot"))}, lambda _: True)
+    router = Router(
+        {"az": Namespace(lambda _: True, named_versions=("versionid", "snapshot"))}, lambda _: True, lambda _: True
+    )
     assert router.find(b"/az/b/k?versionid=2026") == ObjectRef("az", "b", "k", "versionid=2026")
     assert router.find(b"/az/b/k?snapshot=2026") == ObjectRef("az", "b", "k", "snapshot=2026")
     assert router.find(b"/az/b/k") == ObjectRef("az", "b", "k")
