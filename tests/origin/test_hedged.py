@@ -190,6 +190,7 @@ def test_with_one_straggler_in_a_hundred_the_tail_is_cut_for_one_request_in_a_hu
     )
     assert extra <= 0.011
     assert hedged < plain / 2
+    assert worst[1] < worst[0] / 2
 
 
 async def test_a_hedge_has_a_connection_of_its_own(store: WebStore, origin: Origin, clock: ManualClock) -> None:
