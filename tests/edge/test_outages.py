@@ -120,7 +120,7 @@ async def test_a_minute_of_503_stays_within_the_ledger_and_is_over_when_it_is_ov
             f"{misses} misses in {took_s:.0f} s: {hits} requests of {allowed:.0f} allowed; {before:.1f} good answers"
             f" a second before, {after:.1f} from 30 s after its end",
         )
-        assert misses > 100
+        assert misses > 2 * len(readers)
         assert hits <= allowed
         # Rates of a hurried clock are the machine's; what is asserted is that nothing holds the readers back any more.
         late = [status for at, status in load.ends if at >= over_at + 30]
