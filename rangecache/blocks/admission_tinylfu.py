@@ -144,7 +144,7 @@ class WTinyLFU(Generic[K]):
             ghosts, others, direction = others, ghosts, -1
             uses = ghosts.take(fingerprint)
         if uses:
-            step_share = min(STEP_SHARE_MAX, STEP * size_bytes / max(self.held_bytes, size_bytes, 1))
+            step_share = min(STEP_SHARE_MAX, STEP * size_bytes / max(self.held_bytes, 1))
             rarity = max(1.0, others.added / max(ghosts.added, ADDED_MIN))
             weighed_share = min(WEIGHED_SHARE_MAX, step_share * rarity)
             self._set_window_share(self._window_share + direction * weighed_share)

@@ -11,6 +11,13 @@ def test_a_name_is_remembered_with_its_count_until_it_is_taken() -> None:
     assert ghosts.take(77) == 0
 
 
+def test_a_place_that_was_given_up_stands_for_nobody() -> None:
+    ghosts = Ghosts()
+    ghosts.add(1 + PLACES_MIN, 3)
+    ghosts.take(1 + PLACES_MIN)
+    assert ghosts.take(1) == 0
+
+
 def test_a_newer_name_takes_the_place_of_an_older_one() -> None:
     ghosts = Ghosts()
     ghosts.add(5, 1)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rangecache.blocks.admission import Standing
 from rangecache.blocks.admission_index import DictIndex, DigestIndex
+from rangecache.blocks.admission_slots import SLOT_BYTES_MAX
 from rangecache.blocks.admission_tinylfu import TOUCHES, WINDOW_SHARE_MAX, WINDOW_SHARE_MIN, WTinyLFU
 from tests.blocks.test_admission_index import digest
 
@@ -113,6 +114,16 @@ def test_touches_beyond_the_bound_are_forgotten_and_cost_nothing() -> None:
     assert len(store.policy) == len(store.held)
 
 
+def test_of_too_many_touches_the_oldest_are_forgotten() -> None:
+    policy: WTinyLFU[str] = WTinyLFU(DictIndex())
+    for name in ("forgotten", "touched"):
+        policy.restore(Standing(name, 10, 0x11))
+    policy.touch("forgotten")
+    for _ in range(TOUCHES):
+        policy.touch("touched")
+    assert {each.key: each.rank >> 4 for each in policy.standing()} == {"forgotten": 1, "touched": 2}
+
+
 def test_two_runs_of_the_same_reads_hold_the_same() -> None:
     reads = [each * each * 7 % 1009 % 300 for each in range(5000)]
     first, second = Store(50), Store(50)
@@ -158,6 +169,14 @@ def test_a_name_admitted_again_counts_with_its_new_size_only() -> None:
     policy.admit("a", 30)
     assert (policy.held_bytes, len(policy)) == (30, 1)
     assert [(each.key, each.size_bytes) for each in policy.standing()] == [("a", 30)]
+
+
+def test_the_largest_size_is_counted_to_the_byte() -> None:
+    policy: WTinyLFU[str] = WTinyLFU(DictIndex())
+    policy.admit("a", SLOT_BYTES_MAX)
+    assert next(policy.standing()).size_bytes == policy.held_bytes == 2**32 - 1
+    policy.remove("a")
+    assert policy.held_bytes == 0
 
 
 def test_what_is_removed_is_neither_held_nor_counted_and_nobody_else_goes() -> None:

@@ -13,7 +13,8 @@ what survived. Survivors are looked at; those that are left mean the same as the
 * what a loop sets before it is looked at (`unwanted` in `runs`), and a bound that cannot be reached (`at >= 0` behind
   the reserved slots, a single range that is longer than its object);
 * a short cut that ends where the long way does (`renew` of the last in its list, `_contest` with no use left);
-* an epoch that counts downwards, a signed array for an unsigned one, two buckets more at the beginning.
+* an epoch that counts downwards, another one to begin with, what an array is lengthened by before it is written to, two
+  buckets more at the beginning, places for 2 instead of 4 billion slots.
 """
 
 from __future__ import annotations
