@@ -259,6 +259,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return delay_s if 0 <= delay_s <= RETRY_AFTER_MAX_S else None
 
 
+def is_page(status: int, headers: Mapping[str, str], asked: Asked) -> bool:
+    """Whether a part of an object was asked for, and a web page came instead."""
+    kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return status == 200 and asked.range is not None and kind in ("text/html", "application/xhtml+xml")
+
+
 def status_error(answer: Answer, ref: ObjectRef) -> OriginError:
     """What a status alone says: the error of a plain HTTP server's answer, and of a cloud's that explains nothing."""
     status = answer.status

@@ -21,6 +21,7 @@ from rangecache.errors import (
     RangecacheError,
     RangeNotSatisfiable,
     TransientError,
+    Unauthenticated,
 )
 from rangecache.model import ObjectRef
 from rangecache.origin import answers
@@ -218,10 +219,16 @@ class WebStore:
         address = address or self._address
         target, own = await address(method, asked)
         mended: list[str | bool] = []
-        redirects = 0
+        redirects, home = 0, target.url.origin()
         while True:
             wire = await self._send(method, target, asked.ref, fresh=purpose == "hedge")
             if wire.status in (200, 206):
+                if target.url.origin() != home and answers.is_page(wire.status, wire.headers, asked):
+                    wire.close()
+                    raise Unauthenticated(
+                        f"a redirect led to a page of {target.url.host} in place of {asked.ref}, as where one has to"
+                        " log in; give or renew credentials, and name hosts of data in redirect_hosts, not of logins"
+                    )
                 return _expected(wire, target)
             if wire.status == 304 and asked.if_none_match is not None:
                 said = self._dialect.validator(wire.headers, answers.read_etag(wire.headers))

@@ -234,4 +234,5 @@ EMPTY_IS_NOTHING: Final = BeforeValidator(_empty_is_nothing)
 
 Secret = Annotated[SecretStr, Field(min_length=1)]
 ResponseHeaders = Literal["safe", "all"]
+Command = Annotated[str | tuple[str, ...], Field(min_length=1)]
 ListingMode = Literal["auto", "off"]

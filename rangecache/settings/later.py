@@ -28,7 +28,6 @@ class Later(NamedTuple):
 
 
 _BUCKET: Final = ("providers", "*", "buckets", "*")
-_CREDENTIALS: Final = ("providers", "*", "credentials")
 
 KEYS: Final[dict[tuple[str, ...], Later]] = {
     ("server", "s3_listen"): Later("set it to null; S3 clients can read objects over server.listen"),
@@ -38,9 +37,6 @@ KEYS: Final[dict[tuple[str, ...], Later]] = {
     ("cache", "shared"): Later("set enabled to false; each program has a cache of its own"),
     ("telemetry", "otlp_endpoint"): Later("set it to null and scrape /metrics of the admin port"),
     ("s3_front",): Later("remove it; objects are read over server.listen"),
-    (*_CREDENTIALS, "bearer_file"): Later("remove it; http providers ask without credentials"),
-    (*_CREDENTIALS, "basic_file"): Later("remove it; http providers ask without credentials"),
-    (*_CREDENTIALS, "headers_file"): Later("remove it; http providers ask without credentials"),
     (*_BUCKET, "query"): Later("remove it; a query other than versionId is refused", frozenset(["refuse"])),
 }
 

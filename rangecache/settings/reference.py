@@ -21,6 +21,7 @@ from rangecache.settings.providers import (
     GcsCredentials,
     GcsProvider,
     HttpBucket,
+    HttpCredentials,
     HttpProvider,
     Replica,
     S3Bucket,
@@ -65,6 +66,7 @@ providers:
 - Unknown keys are errors. `rangecache check-config FILE` tells all faults at once, each with its line.
 - Secrets belong in the environment or in files of their own. They are never printed.
 """
+_SEPARATELY: Final = frozenset({"credentials"})  # sections with a table of their own
 _LATER: Final = """\
 ## Not in this version
 
@@ -93,6 +95,7 @@ def reference() -> str:
         ("`credentials` of an `azure` provider", AzureCredentials),
         ("One of an `azure` provider's `buckets`", AzureBucket),
         ("A provider of kind `http`", HttpProvider),
+        ("`credentials` of an `http` provider, or of one of its buckets", HttpCredentials),
         ("One of an `http` provider's `buckets`", HttpBucket),
         ("A provider of kind `file`", FileProvider),
         ("A provider of kind `failover`", FailoverProvider),
@@ -129,11 +132,7 @@ def _rows(section: type[Section], path: tuple[str, ...] = ()) -> Iterator[tuple[
     texts = docstrings(section)
     for name, field in section.model_fields.items():
         annotation = field.annotation
-        if (
-            isinstance(annotation, type)
-            and issubclass(annotation, Section)
-            and section not in (S3Provider, GcsProvider, AzureProvider)
-        ):
+        if isinstance(annotation, type) and issubclass(annotation, Section) and name not in _SEPARATELY:
             yield from _rows(annotation, (*path, name))
             continue
         flag = next((flag for flag, at in FLAGS.items() if at == (*path, name)), None)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rangecache.origin.failover import Failover
     from rangecache.origin.providers.azure import AzureDialect
     from rangecache.origin.providers.gcs import GcsDialect
+    from rangecache.origin.providers.http import HttpDialect
     from rangecache.origin.providers.s3 import S3Dialect
     from rangecache.ranges import RangeSpec
     from rangecache.settings import AzureBucket, GcsBucket, HttpBucket, S3Bucket, Settings
@@ -61,7 +62,7 @@ class Origins:
         self._budget = budget
         self._clock = clock
         self._session: WebSession | None = None
-        self._signing: list[S3Dialect | GcsDialect | AzureDialect] = []
+        self._dialects: list[S3Dialect | GcsDialect | AzureDialect | HttpDialect] = []
         self.strain = Strain(clock, PERMITS)
         self._throttles = Throttles(settings.throttle)
         self.breaking: dict[str, Breaking] = {}
@@ -144,18 +145,20 @@ class Origins:
             case FileProvider():
                 store: ObjectStore = FileStore(provider.buckets, clock=self._clock)
             case HttpProvider():
-                store = self._web(name, http_dialect(provider))
+                plain = http_dialect(provider, self._clock)
+                self._dialects.append(plain)
+                store = self._web(name, plain)
             case S3Provider():
                 s3 = s3_dialect(provider, self._clock, self._settings.egress)
-                self._signing.append(s3)
+                self._dialects.append(s3)
                 store = self._web(name, s3)
             case AzureProvider():
                 azure = azure_dialect(provider, self._clock, self._settings.egress.ca_file)
-                self._signing.append(azure)
+                self._dialects.append(azure)
                 store = self._web(name, azure)
             case GcsProvider():
                 google = gcs_dialect(provider, self._clock, self._settings.egress)
-                self._signing.append(google)
+                self._dialects.append(google)
                 store = self._web(name, google)
         return self._wrapped(name, provider, store)
 
@@ -224,7 +227,7 @@ class Origins:
         """Close every connection."""
         for store in self.stores.values():
             await store.aclose()
-        for dialect in self._signing:
+        for dialect in self._dialects:
             await dialect.aclose()
         if self._session is not None:
             await self._session.aclose()

@@ -25,6 +25,7 @@ from rangecache.origin.base import GetResult, NotModified
 from rangecache.origin.providers.http import HttpDialect
 from rangecache.ranges import ByteRange
 from rangecache.settings import HttpBucket, HttpProvider
+from rangecache.testing.clock import ManualClock
 from rangecache.testing.faults import Headers, NoETag, OtherETag, Redirect, Status, UnconditionalNotModified
 from rangecache.testing.origin import Origin
 from rangecache.wiring.http import http_dialect
@@ -417,7 +418,7 @@ async def test_403_is_a_missing_object_only_where_the_configuration_says_so(
     store: WebStore, origin: Origin, said: bool, error: type[Exception]
 ) -> None:
     provider = HttpProvider(kind="http", buckets={"bucket": HttpBucket(url=origin.url, missing_403_is_404=said)})
-    store._dialect = http_dialect(provider)
+    store._dialect = http_dialect(provider, ManualClock())
     origin.fail("object", Status(403), times=None)
     with pytest.raises(error):
         await read(store, REF)

@@ -106,7 +106,6 @@ def test_what_is_not_in_this_version_is_accepted_where_it_is_off(configuration: 
         ("telemetry: {otlp_endpoint: 'http://x'}", "telemetry.otlp_endpoint"),
         ("s3_front: {provider: s3, buckets: {}, auth: none}", "s3_front"),
         ("providers: {s3: {kind: s3, buckets: {b: {query: keyed}}}}", "providers.s3.buckets.b.query"),
-        ("providers: {w: {kind: http, credentials: {bearer_file: t}}}", "providers.w.credentials.bearer_file"),
     ],
 )
 def test_what_is_not_in_this_version_is_never_ignored(faults: Faults, text: str, path: str) -> None:

@@ -192,7 +192,7 @@ _CREDENTIALS = [
         "providers: {w: {kind: http, buckets: {a: 'http://user:CANARY@host/'}}}",
         "providers: {w: {kind: http, buckets: {a: 'http://host/?sig=CANARY'}}}",
         "providers: {w: {kind: http, buckets: {a: 'http://host/CANARY CANARY'}}}",
-        "providers: {w: {kind: http, credentials: {bearer_file: CANARY}}}",
+        "providers: {w: {kind: http, credentials: {bearer_file: CANARY, basic_file: CANARY}}}",
         "egress: {proxy: 'http://user:CANARY@proxy:3128'}",
         "egress: {proxy: 'CANARY'}",
         "server: {auth: {mode: bearer, tokens: [CANARY]}}",

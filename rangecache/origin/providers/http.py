@@ -13,8 +13,18 @@ from urllib.parse import quote
 
 from yarl import URL
 
-from rangecache.errors import BadRequest, ConfigurationError, InvalidAnswer, NotFound, NotListable, UnknownName
+from rangecache.errors import (
+    BadRequest,
+    ConfigurationError,
+    InvalidAnswer,
+    NotFound,
+    NotListable,
+    PermissionDenied,
+    Unauthenticated,
+    UnknownName,
+)
 from rangecache.origin import answers
+from rangecache.origin.credentials import Anonymous
 from rangecache.origin.dialect import Target
 
 if TYPE_CHECKING:
@@ -23,8 +33,11 @@ if TYPE_CHECKING:
     from rangecache.errors import OriginError
     from rangecache.model import ETag, ObjectMeta, ObjectRef
     from rangecache.origin.base import BucketPage, ListPage
+    from rangecache.origin.credentials import Credentials
     from rangecache.origin.dialect import Answer
+    from rangecache.origin.providers.http_credentials import HttpFields
 
+_ANONYMOUS: Final = Anonymous()
 _ETAG: Final = "etag "
 _LAST_MODIFIED: Final = "last-modified "
 # RFC 3986 section 2.3; everything else is encoded, so that no character of a key can mean anything in the address.
@@ -41,6 +54,7 @@ class _Base:
     redirect_hosts: frozenset[str]
     source: str
     missing_403_is_404: bool
+    credentials: Credentials[HttpFields]
 
 
 class HttpDialect:
@@ -50,12 +64,18 @@ class HttpDialect:
         self._bases: dict[str, _Base] = {}
 
     def add_bucket(
-        self, alias: str, url: str, redirect_hosts: Iterable[str] = (), *, missing_403_is_404: bool = False
+        self,
+        alias: str,
+        url: str,
+        redirect_hosts: Iterable[str] = (),
+        *,
+        missing_403_is_404: bool = False,
+        credentials: Credentials[HttpFields] | None = None,
     ) -> None:
         """Make the objects below `url` readable as bucket `alias`; 403 may mean there that an object is missing.
 
         Redirects are followed inside `url` and to `redirect_hosts` (names, on the default port of their scheme, or
-        `name:port`). Raises `ConfigurationError`.
+        `name:port`). The `credentials` go to the host of `url` and to no other one. Raises `ConfigurationError`.
         """
         if _ENCODED.fullmatch(url) is None:
             raise ConfigurationError(f"bucket {alias}: percent-encode the spaces and non-ASCII characters of the url")
@@ -73,7 +93,7 @@ class HttpDialect:
         # A query may be a secret, and the source is stored with what is cached.
         source = str(base.origin()) + prefix
         hosts = frozenset(host.lower() for host in redirect_hosts)
-        self._bases[alias] = _Base(base, prefix, hosts, source, missing_403_is_404)
+        self._bases[alias] = _Base(base, prefix, hosts, source, missing_403_is_404, credentials or _ANONYMOUS)
 
     def source(self, ref: ObjectRef) -> str:
         """The base address without its query."""
@@ -82,7 +102,8 @@ class HttpDialect:
     async def target(
         self, method: str, ref: ObjectRef, headers: Mapping[str, str], pinned: ObjectMeta | None = None
     ) -> Target:
-        """The object's address. Raises `UnknownName`, and `BadRequest` for a key with a dot segment.
+        """The object's address. Raises `UnknownName`, `Unauthenticated` where there are no credentials, and
+        `BadRequest` for a key with a dot segment.
 
         A web server resolves `%2E%2E` like `..` (RFC 3986 section 6.2.2.2), so encoding would not keep such a key
         inside the base address. No file on such a server can have that name.
@@ -92,7 +113,9 @@ class HttpDialect:
             raise BadRequest("a web server has no object with a . or .. in its path; remove it from the address")
         path = base.prefix + quote(ref.key, safe=_UNRESERVED)
         query = f"?{base.url.raw_query_string}" if base.url.raw_query_string else ""
-        return Target(URL(f"{base.url.origin()}{path}{query}", encoded=True), headers)
+        proof = await base.credentials.get()
+        sent = headers if proof is None else {**headers, **proof.fields}
+        return Target(URL(f"{base.url.origin()}{path}{query}", encoded=True), sent)
 
     def check_listable(self, below: ObjectRef) -> None:
         """Raises `NotListable`: HTTP has no listing, and a page of links is not the whole truth."""
@@ -128,14 +151,36 @@ class HttpDialect:
         return f"{_LAST_MODIFIED}{date}" if date else ""
 
     def error(self, answer: Answer, ref: ObjectRef) -> OriginError:
-        """By status alone."""
-        if answer.status == 403 and self._base(ref).missing_403_is_404:
+        """By status; of what was refused, with which credentials."""
+        base, status = self._base(ref), answer.status
+        if status == 403 and base.missing_403_is_404:
             return NotFound(f"the origin has no object {ref} (403, by missing_403_is_404)")
+        if status == 401:
+            return Unauthenticated(
+                f"the web server does not accept {base.credentials.describe()} for {ref.provider}/{ref.bucket};"
+                f" correct them, or set credentials ({status})"
+            )
+        if status == 403:
+            return PermissionDenied(
+                f"the web server refuses {ref} to {base.credentials.describe()}; they may need a permission, or consent"
+                f" to the terms of these data ({status})"
+            )
+        if 300 <= status <= 399 and base.credentials.signs:
+            return InvalidAnswer(
+                f"the web server redirects {ref} to a host that is not in redirect_hosts; if that is a login, it does"
+                f" not accept {base.credentials.describe()} ({status})"
+            )
         return answers.status_error(answer, ref)
 
-    async def mend(self, answer: Answer, ref: ObjectRef) -> bool:
-        """There is nothing to learn."""
-        return False
+    async def mend(self, answer: Answer, ref: ObjectRef) -> str:
+        """Renew credentials that are no longer accepted."""
+        renewed = answer.status == 401 and await self._base(ref).credentials.renew()
+        return "credentials" if renewed else ""
+
+    async def aclose(self) -> None:
+        """Give up on credentials that are being fetched."""
+        for each in {id(base.credentials): base.credentials for base in self._bases.values()}.values():
+            await each.aclose()
 
     def may_redirect(self, ref: ObjectRef, to: URL) -> bool:
         """Inside the base address, and to the hosts that were named for it."""

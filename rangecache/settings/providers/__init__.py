@@ -10,7 +10,7 @@ from rangecache.settings.providers.azure import AzureBucket, AzureCredentials, A
 from rangecache.settings.providers.failover import FailoverProvider, Replica
 from rangecache.settings.providers.file import FileProvider
 from rangecache.settings.providers.gcs import GcsBucket, GcsCredentials, GcsProvider
-from rangecache.settings.providers.http import HttpBucket, HttpProvider
+from rangecache.settings.providers.http import HttpBucket, HttpCredentials, HttpProvider
 from rangecache.settings.providers.s3 import S3Bucket, S3Provider
 from rangecache.settings.providers.s3_credentials import S3Credentials, S3Role, S3WebIdentity
 
@@ -29,6 +29,7 @@ __all__ = [
     "GcsCredentials",
     "GcsProvider",
     "HttpBucket",
+    "HttpCredentials",
     "HttpProvider",
     "Provider",
     "Replica",

@@ -11,13 +11,38 @@ from rangecache.settings.fields import (
     ONE_IS_A_LIST,
     BaseUrl,
     BucketName,
+    Command,
     HostName,
     ListingMode,
+    LocalPath,
     ResponseHeaders,
     Seconds,
     Section,
 )
 from rangecache.settings.throttle import Throttle
+
+
+class HttpCredentials(Section):
+    """Who we are towards a web server. They are sent to the host of a bucket's `url` and never along a redirect to
+    another one. Without any of these: requests prove nothing."""
+
+    bearer_file: LocalPath | None = None
+    """A file that holds a token, sent as `Authorization: Bearer`. Files are read again each minute, and at once when
+    the server answers 401. null: none."""
+    basic_file: LocalPath | None = None
+    """A file that holds `user:password`. null: none."""
+    headers_file: LocalPath | None = None
+    """A file that holds header fields, `Name: value`, one a line. null: none."""
+    command: Command | None = None
+    """A command that prints `{"headers": {…}}` or `{"token": …}` as JSON, and perhaps `"expires"`, an ISO 8601 time. No
+    shell sees it: a text is split into words, a list is taken as it is. null: none."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> HttpCredentials:
+        ways = (self.bearer_file, self.basic_file, self.headers_file, self.command)
+        if sum(each is not None for each in ways) > 1:
+            raise ValueError("expected one way to prove who asks: bearer_file, basic_file, headers_file or command")
+        return self
 
 
 class HttpBucket(Section):
@@ -29,6 +54,10 @@ class HttpBucket(Section):
     """Other hosts (or host:port) that the server may redirect to. Empty: redirects must stay beneath `url`."""
     missing_403_is_404: bool = False
     """true: 403 from the server means that there is no such object, as some stores answer in place of 404."""
+    credentials: HttpCredentials | None = None
+    """Who we are towards this server; see above. null: the provider's `credentials` say."""
+    anonymous: bool = False
+    """true: nothing is proved to this server, whatever the provider's `credentials` say."""
     listing: ListingMode = "auto"
     """Both are the same here: a web server has no listing that is known to be complete."""
     response_headers: ResponseHeaders = "safe"
@@ -47,6 +76,8 @@ class HttpProvider(Section):
 
     kind: Literal["http"]
     """`http`"""
+    credentials: HttpCredentials = HttpCredentials()
+    """Who we are towards the servers of all buckets; see below."""
     throttle: Throttle = Throttle()
     """How fast this provider is asked at most; `throttle` of all providers holds besides."""
     buckets: Annotated[dict[BucketName, HttpBucket], EMPTY_IS_NOTHING] = Field(default_factory=dict)

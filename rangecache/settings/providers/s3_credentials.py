@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from rangecache.settings.fields import EndpointUrl, LocalPath, Secret, Section
+from rangecache.settings.fields import Command, EndpointUrl, LocalPath, Secret, Section
 
 _YES: Final = frozenset({"true", "yes", "on"})
 _NO: Final = frozenset({"false", "no", "off", "none"})
@@ -22,7 +22,6 @@ RoleArn = Annotated[str, Field(pattern=r"^arn:[a-z-]{1,16}:iam::[0-9]{12}:role/[
 # "AssumeRole" of the AWS STS API reference.
 SessionName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+=,.@-]{2,64}$")]
 ExternalId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+=,.@:/-]{2,1224}$")]
-Command = Annotated[str | tuple[str, ...], Field(min_length=1)]
 
 
 class S3Role(Section):
