@@ -65,8 +65,8 @@ class WebStore:
     `first_byte_timeout_s` is the time from the start of a request, connecting included, to the end of the answer's
     head, the same for all objects or one for each. `on_detour` is called for each request on the wire beyond the last
     of a call: with `redirect` or `mend`. `may_repeat` takes one repeat from the ledger for each `mend` of an error, or
-    says that there is none left; the error then stands. `on_listed` is told how many bytes of a listing came, also of one that is of
-    no use; bytes of objects are the caller's to count.
+    says that there is none left; the error then stands. `on_listed` is told how many bytes of a listing came, also of
+    one that is of no use; bytes of objects are the caller's to count.
     The session is shared and is not closed with the store.
     """
 
