@@ -5,8 +5,8 @@ so a body that is resumed has its place already, and inside it nothing waits: as
 connections, whoever has one gets a connection. Waiting for a permit is no waiting for the origin, and no timeout of the
 origin counts it.
 
-A bucket that has asked for fewer requests gets fewer: then its window (`strain`) is what is waited for, first, so that
-who waits for one bucket holds no permit that another one could use.
+A bucket that has asked for fewer requests gets fewer: its window (`strain`) is taken for each attempt, inside of the
+retries, so that nobody holds a place in it while he pauses.
 
 What nobody waits for (`PATIENT`) is asked after everything else and never has more than a share of the permits. If a
 reader comes to wait for it all the same, it is promoted: its request is not sent a second time.
@@ -14,6 +14,7 @@ reader comes to wait for it all the same, it is promoted: its request is not sen
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -31,15 +32,17 @@ if TYPE_CHECKING:
     from rangecache.ranges import RangeSpec
 
 
-class Limited:
-    """An `ObjectStore` around another one, with at most `permits` requests and open bodies at a time. Who waits is
-    served in the order he came, after all who are more urgent. With `strain`, also no more than the bucket's window."""
+class Queueing(ABC):
+    """An `ObjectStore` around another one, where each request and its body wait for their turn: in the order they
+    come, after all who are more urgent."""
 
-    def __init__(self, store: ObjectStore, permits: int, strain: Strain | None = None) -> None:
+    def __init__(self, store: ObjectStore) -> None:
         self._store = store
-        self._permits = Permits(permits, max(1, int(permits * PATIENT_SHARE)))
-        self._strain = strain
-        self._patient: dict[tuple[ObjectRef, RangeSpec | None], _Turn] = {}
+        self._patient: dict[tuple[ObjectRef, RangeSpec | None], Turn] = {}
+
+    @abstractmethod
+    def _turn(self, ref: ObjectRef | None, purpose: Purpose) -> Turn:
+        """The turn of a request; `ref` is None where it is about no bucket."""
 
     def source(self, ref: ObjectRef) -> str:
         """As the store's."""
@@ -96,9 +99,6 @@ class Limited:
         async with self._turn(None, purpose):
             return await self._store.bucket_page(provider, at=at, purpose=purpose)
 
-    def _turn(self, ref: ObjectRef | None, purpose: Purpose) -> _Turn:
-        return _Turn(self._permits, self._strain if ref is not None else None, ref, urgent=purpose not in PATIENT)
-
     def check_listable(self, below: ObjectRef) -> None:
         """As the store's."""
         self._store.check_listable(below)
@@ -107,48 +107,69 @@ class Limited:
         """As the store's."""
         await self._store.aclose()
 
+
+class Limited(Queueing):
+    """At most `permits` requests and open bodies at a time."""
+
+    def __init__(self, store: ObjectStore, permits: int) -> None:
+        super().__init__(store)
+        self._permits = Permits(permits, max(1, int(permits * PATIENT_SHARE)))
+
+    def _turn(self, ref: ObjectRef | None, purpose: Purpose) -> Turn:
+        return Turn(self._permits, urgent=purpose not in PATIENT)
+
     def __repr__(self) -> str:
         return f"<Limited {self._permits!r}>"
 
 
-class _Turn:
-    """`async with` waits until it is one's turn: of the bucket, then of the provider."""
+class Yielding(Queueing):
+    """Of each bucket no more at a time than its window."""
 
-    def __init__(self, permits: Permits, strain: Strain | None, ref: ObjectRef | None, *, urgent: bool) -> None:
+    def __init__(self, store: ObjectStore, strain: Strain) -> None:
+        super().__init__(store)
+        self._strain = strain
+
+    def _turn(self, ref: ObjectRef | None, purpose: Purpose) -> Turn:
+        urgent = purpose not in PATIENT
+        return Turn(None, urgent=urgent) if ref is None else _BucketTurn(self._strain, ref, urgent=urgent)
+
+
+class Turn:
+    """`async with` waits until it is one's turn; at once where there is nothing to wait for."""
+
+    def __init__(self, permits: Permits | Window | None, *, urgent: bool) -> None:
         self._permits = permits
         self._ticket = Ticket(urgent=urgent)
-        self._strain = strain
-        self._ref = ref
-        self._window: Window | None = None
-        self._window_ticket = Ticket(urgent=urgent)
 
     def promote(self) -> None:
         """A reader waits for it."""
-        if self._window is not None:
-            self._window.promote(self._window_ticket)
-        else:
-            self._window_ticket.urgent = True
-        self._permits.promote(self._ticket)
+        if self._permits is not None:
+            self._permits.promote(self._ticket)
 
     async def __aenter__(self) -> None:
-        if self._strain is not None and self._ref is not None:
-            self._window = self._strain.window(self._ref)
-            try:
-                await self._window.acquire(self._window_ticket)
-            except BaseException:
-                self._strain.left(self._ref)
-                raise
-        try:
+        if self._permits is not None:
             await self._permits.acquire(self._ticket)
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._permits is not None:
+            self._permits.release(self._ticket)
+
+
+class _BucketTurn(Turn):
+    """In the window of a bucket, which is forgotten when the last one has left it."""
+
+    def __init__(self, strain: Strain, ref: ObjectRef, *, urgent: bool) -> None:
+        super().__init__(strain.window(ref), urgent=urgent)
+        self._strain = strain
+        self._ref = ref
+
+    async def __aenter__(self) -> None:
+        try:
+            await super().__aenter__()
         except BaseException:
-            self._leave_window()
+            self._strain.left(self._ref)
             raise
 
     async def __aexit__(self, *_: object) -> None:
-        self._permits.release(self._ticket)
-        self._leave_window()
-
-    def _leave_window(self) -> None:
-        if self._window is not None and self._strain is not None and self._ref is not None:
-            self._window.release(self._window_ticket)
-            self._strain.left(self._ref)
+        await super().__aexit__()
+        self._strain.left(self._ref)

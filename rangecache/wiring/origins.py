@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from rangecache.origin.breaking import Breaking
 from rangecache.origin.hedged import Hedged
-from rangecache.origin.limit import Limited
+from rangecache.origin.limit import Limited, Yielding
 from rangecache.origin.observe import Observed, count_detours, count_listed
 from rangecache.origin.providers import azure_address, gcs_address, s3_address
 from rangecache.origin.providers.file import FileStore
@@ -68,6 +68,7 @@ class Origins:
         self.breaking: dict[str, Breaking] = {}
         self._failovers: dict[str, Failover] = {}
         self._throttled: dict[str, Throttled] = {}
+        self._yielding: dict[str, Yielding] = {}
         self.stores: dict[str, Limited] = {}
         self.namespaces: dict[str, Namespace] = {}
         sets: dict[str, FailoverProvider] = {}
@@ -90,6 +91,8 @@ class Origins:
     def promote(self, ref: ObjectRef, wanted: RangeSpec | None) -> None:
         """A reader has come to wait for this GET, which was sent for nobody."""
         self.stores[ref.provider].promote(ref, wanted)
+        if (yielding := self._yielding.get(ref.provider)) is not None:
+            yielding.promote(ref, wanted)
         if (throttled := self._throttled.get(ref.provider)) is not None:
             throttled.promote(ref, wanted)
 
@@ -176,6 +179,8 @@ class Origins:
             )
         if isinstance(provider, AzureProvider):
             store = SizeFirst(store)
+        # Each attempt has a place in its bucket's window; who pauses before the next one has none.
+        store = self._yielding[name] = Yielding(store, self.strain)
         # What is not asked waits for no rate. Each attempt is heard of by itself: three failures are three.
         return Breaking(store, clock=self._clock)
 
@@ -191,8 +196,8 @@ class Origins:
             attempts=self._settings.fetch.attempts,
             deadline_s=self._settings.server.request_timeout,
         )
-        # Who repeats keeps his place, and all of a bucket, repeats too, is bounded by what it puts up with.
-        return Limited(store, PERMITS, self.strain)
+        # Who repeats keeps his place.
+        return Limited(store, PERMITS)
 
     def _failover(self, name: str, provider: FailoverProvider) -> Failover:
         places = failover_places(name, provider, self.namespaces)

@@ -12,7 +12,7 @@ from rangecache.aio.window import Window
 from rangecache.errors import Unavailable
 from rangecache.model import ObjectRef
 from rangecache.origin.base import GetResult
-from rangecache.origin.limit import Limited
+from rangecache.origin.limit import Yielding
 from rangecache.origin.memory import MemoryRequest, MemoryStore
 from rangecache.origin.observe import Observed
 from rangecache.origin.strain import BUCKETS_MAX, COOL_DOWN_S, Strain
@@ -34,7 +34,7 @@ class Rig:
         self.origin.before_answer = self._answer
         self.strain = Strain(self.clock, PERMITS)
         observed = Observed(self.origin, Metrics(), self.clock, "mem", self.strain.heard)
-        self.store = Limited(observed, 4 * PERMITS, self.strain)
+        self.store = Yielding(observed, self.strain)
         self.limit = limit
         self.open, self.most = Counter[str](), Counter[str]()
         self.throttled = 0
