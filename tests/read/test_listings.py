@@ -202,6 +202,15 @@ async def test_what_was_asked_before_a_purge_is_told_to_those_who_asked_and_to_n
     assert rig.listings.peek(DIR) is not None  # of the second
 
 
+async def test_what_was_asked_before_a_purge_is_not_remembered_after_it(rig: Rig) -> None:
+    async def purge(_: object) -> None:
+        rig.listings.forget(Selection.prefix("s3/b"))
+
+    rig.store.before_answer = purge
+    assert await rig.names() is not None
+    assert rig.listings.peek(DIR) is None
+
+
 async def test_buckets_are_folders(rig: Rig) -> None:
     rig.store.put(ObjectRef("s3", "a", "k"), b"")
     assert await rig.names(ObjectRef("s3", "", "")) == ["a/", "b/"]
