@@ -66,6 +66,11 @@ class Credentials(Protocol[T_co]):
         """Whether `get` would give credentials now."""
         ...
 
+    @property
+    def expires_at_s(self) -> float | None:
+        """By the wall clock, when what `get` gives expires; None where nothing says so."""
+        ...
+
     async def get(self) -> T_co | None:
         """What to sign with; None: send unsigned. Raises `Unauthenticated`."""
         ...
@@ -86,6 +91,7 @@ class Anonymous:
 
     may_go_unsigned = True
     signs = False
+    expires_at_s = None
 
     async def get(self) -> None:
         """None."""
@@ -108,6 +114,7 @@ class Static(Generic[T]):
 
     may_go_unsigned = False
     signs = True
+    expires_at_s = None
 
     def __init__(self, value: T, description: str) -> None:
         self._value = value
@@ -165,6 +172,12 @@ class Fetched(Generic[T]):
     def signs(self) -> bool:
         """Whether there are credentials that have not expired."""
         return self._valid() is not None
+
+    @property
+    def expires_at_s(self) -> float | None:
+        """By the wall clock, of what was fetched last."""
+        grant = self._valid()
+        return None if grant is None else grant.expires_at_s
 
     async def get(self) -> T | None:
         """What was fetched last, at once; only who comes first of all, or after it has expired, waits."""

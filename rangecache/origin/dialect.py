@@ -8,7 +8,7 @@ answer means.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rangecache.errors import OriginError
     from rangecache.model import ETag, ObjectMeta, ObjectRef
     from rangecache.origin.base import BucketPage, ListPage
+    from rangecache.origin.credentials import Credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,4 +104,14 @@ class Dialect(Protocol):
 
     def may_redirect(self, ref: ObjectRef, to: URL) -> bool:
         """Whether a redirect to this address may be followed. The address is absolute."""
+        ...
+
+
+@runtime_checkable
+class Signing(Protocol):
+    """A dialect that proves who asks."""
+
+    def credentials_for(self, ref: ObjectRef) -> Credentials[object]:
+        """What requests about this bucket are signed with, to be asked what it is; `ref` may have no bucket, for the
+        listing of buckets."""
         ...

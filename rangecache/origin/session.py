@@ -22,6 +22,7 @@ from rangecache.errors import (
     StaleConnection,
     Unavailable,
 )
+from rangecache.origin.exchanges import note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,7 +114,7 @@ class WebSession:
         self._open: set[WireAnswer] = set()
         self._connect_timeout_s = connect_timeout_s
         self._proxy = proxy
-        self._tls = _tls(ca_file)
+        self._tls = tls_context(ca_file)
         self._session = self._make()
         self._fresh: aiohttp.ClientSession | None = None
 
@@ -161,6 +162,7 @@ class WebSession:
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _translated(error, url, reused=attempt.reused) from error
+        note(response.status, response.headers)
         return WireAnswer(response, self._open)
 
     @property
@@ -179,7 +181,7 @@ def token_session(*, proxy: str | None = None, ca_file: Path | None = None) -> a
     """A session to hand to an SDK that fetches a token, under the rules of `WebSession`: certificates and host names
     are checked, nothing is taken from the environment, a request is sent once. The caller closes it."""
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=_tls(ca_file), force_close=True),
+        connector=aiohttp.TCPConnector(ssl=tls_context(ca_file), force_close=True),
         headers={"Accept-Encoding": "identity", "User-Agent": f"rangecache/{rangecache.__version__}"},
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
@@ -214,7 +216,9 @@ def disable_hidden_retry(session: aiohttp.ClientSession) -> None:
     session._retry_connection = False
 
 
-def _tls(ca_file: Path | None) -> ssl.SSLContext:
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """What a server has to prove: a name, and an authority of the system or of this file. Raises
+    `ConfigurationError`."""
     context = ssl.create_default_context()
     if ca_file is not None:
         try:

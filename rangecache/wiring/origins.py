@@ -66,6 +66,9 @@ class Origins:
         self.strain = Strain(clock, PERMITS)
         self._throttles = Throttles(settings.throttle)
         self.breaking: dict[str, Breaking] = {}
+        self.bare: dict[str, ObjectStore] = {}
+        """Those of origins without repeats and breakers, for whoever looks for what is wrong with one."""
+        self.dialects: dict[str, Dialect] = {}
         self._failovers: dict[str, Failover] = {}
         self._throttled: dict[str, Throttled] = {}
         self._yielding: dict[str, Yielding] = {}
@@ -179,6 +182,7 @@ class Origins:
             )
         if isinstance(provider, AzureProvider):
             store = SizeFirst(store)
+        self.bare[name] = store
         # Each attempt has a place in its bucket's window; who pauses before the next one has none.
         store = self._yielding[name] = Yielding(store, self.strain)
         # What is not asked waits for no rate. Each attempt is heard of by itself: three failures are three.
@@ -213,6 +217,7 @@ class Origins:
 
     def _web(self, name: str, dialect: Dialect) -> WebStore:
         fetch, egress = self._settings.fetch, self._settings.egress
+        self.dialects[name] = dialect
         if self._session is None:
             self._session = WebSession(
                 connect_timeout_s=fetch.connect_timeout, proxy=egress.proxy, ca_file=egress.ca_file

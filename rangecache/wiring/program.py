@@ -39,7 +39,7 @@ from rangecache.server.accounts import Accounts
 from rangecache.server.admin import AdminServer, admin_app, health_app
 from rangecache.server.api.jobs import JobRooms, job_routes
 from rangecache.server.api.objects import object_routes
-from rangecache.server.api.providers import provider_routes
+from rangecache.server.api.providers import ProviderRooms, provider_routes
 from rangecache.server.api.purge import purge_routes
 from rangecache.server.directories import Directories
 from rangecache.server.health import ServerState
@@ -52,6 +52,7 @@ from rangecache.server.sending import SendBudget
 from rangecache.server.wire import heads_allowance
 from rangecache.settings import TcpAddress
 from rangecache.telemetry import Metrics
+from rangecache.wiring.checkup import Checkups
 from rangecache.wiring.memory import memory_use
 from rangecache.wiring.origins import Origins
 
@@ -232,8 +233,13 @@ class Program:
             *job_routes(rooms),
             *purge_routes(self._make_purger()),
             *object_routes(inventory, self.clock),
-            *provider_routes(self.origins.reports),
+            *provider_routes(self._provider_rooms()),
         ]
+
+    def _provider_rooms(self) -> ProviderRooms:
+        checkups = Checkups(self.settings, self.origins, self.clock)
+        origins, find_object = self.origins, self.port.router.find_name
+        return ProviderRooms(origins.reports, checkups, origins.stores, origins.bucket_names(), find_object)
 
     def _make_purger(self) -> Purger:
         return Purger(

@@ -77,6 +77,10 @@ class AzureDialect:
         place = self._place(ref)
         return f"azure {place.base} {place.container}"
 
+    def credentials_for(self, ref: ObjectRef) -> Credentials[AzureCredential]:
+        """See `rangecache.origin.dialect.Signing`."""
+        return _ANONYMOUS if self._options(ref).anonymous else self._credentials
+
     async def target(
         self, method: str, ref: ObjectRef, headers: Mapping[str, str], pinned: ObjectMeta | None = None
     ) -> Target:

@@ -99,6 +99,10 @@ class GcsDialect:
         """The service and the bucket's own name, whatever alias it is asked for by."""
         return self._endpoint.source(self._options(ref).bucket)
 
+    def credentials_for(self, ref: ObjectRef) -> Credentials[str]:
+        """See `rangecache.origin.dialect.Signing`."""
+        return _ANONYMOUS if self._options(ref).anonymous else self._credentials
+
     async def target(
         self, method: str, ref: ObjectRef, headers: Mapping[str, str], pinned: ObjectMeta | None = None
     ) -> Target:

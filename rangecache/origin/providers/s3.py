@@ -81,6 +81,10 @@ class S3Dialect:
         bucket = self._buckets[ref.bucket]
         return self._endpoint.source(bucket.bucket, bucket.region)
 
+    def credentials_for(self, ref: ObjectRef) -> Credentials[S3Credentials]:
+        """See `rangecache.origin.dialect.Signing`."""
+        return _ANONYMOUS if self._options(ref).anonymous else self._credentials
+
     async def target(
         self, method: str, ref: ObjectRef, headers: Mapping[str, str], pinned: ObjectMeta | None = None
     ) -> Target:

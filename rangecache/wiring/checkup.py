@@ -1,0 +1,110 @@
+"""From the settings to what a check-up looks into."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from yarl import URL
+
+from rangecache.checkup.network import Host, Network
+from rangecache.checkup.provider import ProviderCheck, Subject
+from rangecache.checkup.replicas import ReplicaCheck
+from rangecache.errors import RangecacheError
+from rangecache.model import ObjectRef
+from rangecache.origin.breaking import Breaking
+from rangecache.origin.dialect import Signing
+from rangecache.origin.providers.s3 import AUTO, REGION_FIRST
+from rangecache.origin.providers.s3_address import Endpoint
+from rangecache.origin.replica import Replica
+from rangecache.origin.session import tls_context
+from rangecache.settings import FailoverProvider, S3Provider
+from rangecache.wiring.failover import failover_places
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rangecache.aio.clock import Clock
+    from rangecache.checkup.step import Report
+    from rangecache.settings import Settings
+    from rangecache.wiring.origins import Origins
+
+_DATED: Final = frozenset({"s3", "azure"})
+
+
+class Checkups:
+    """Looks into the providers of a configuration, with the stores that the program reads with."""
+
+    def __init__(self, settings: Settings, origins: Origins, clock: Clock) -> None:
+        self._settings = settings
+        self._origins = origins
+        self._clock = clock
+
+    @property
+    def names(self) -> list[str]:
+        """Those of all providers."""
+        return list(self._settings.providers)
+
+    async def run(self, name: str, wanted: ObjectRef | None = None) -> Report:
+        """Look into one provider; `wanted` is an object of it to read from."""
+        provider = self._settings.providers[name]
+        if isinstance(provider, FailoverProvider):
+            return await self._replicas(name, provider).run(wanted)
+        dialect = self._origins.dialects.get(name)
+        subject = Subject(
+            name,
+            provider.kind,
+            self._origins.bare[name],
+            list(provider.buckets),
+            lambda bucket: self._hosts(name, bucket),
+            dialect.credentials_for if isinstance(dialect, Signing) else None,
+            provider.kind in _DATED,
+        )
+        return await ProviderCheck(subject, self._network(), self._clock).run(wanted)
+
+    def _network(self) -> Network:
+        ca_file = self._settings.egress.ca_file
+        connect_timeout_s = self._settings.fetch.connect_timeout
+        return Network(self._clock, connect_timeout_s=connect_timeout_s, tls=tls_context(ca_file), ca_file=ca_file)
+
+    def _hosts(self, name: str, bucket: str) -> Sequence[tuple[Host, str]]:
+        """The host of the origin, or the proxy that stands before it."""
+        if name not in self._origins.dialects:
+            return ()
+        proxy = self._settings.egress.proxy
+        if proxy is not None:
+            return ((_host(URL(proxy)), "(egress.proxy)"),)
+        address = self._address(name, bucket)
+        return () if address is None else ((_host(address), ""),)
+
+    def _address(self, name: str, bucket: str) -> URL | None:
+        provider = self._settings.providers[name]
+        try:
+            source = self._origins.dialects[name].source(ObjectRef(name, bucket, ""))
+        except RangecacheError:  # no such bucket can be: its own steps will say so
+            return None
+        told = next((word for word in source.split() if "://" in word), None)
+        if told is not None:
+            return URL(told, encoded=True)
+        if not isinstance(provider, S3Provider):
+            return None
+        # Names under which AWS serves buckets are made of a region, which `source` does not tell.
+        particulars = provider.bucket(bucket) if bucket else None
+        region = (particulars.region if particulars else provider.region) or AUTO
+        region, aws = REGION_FIRST if region == AUTO else region, Endpoint.parse(None)
+        if particulars is None or particulars.bucket is None:
+            return URL(aws.service(region, ""))
+        return URL(aws.listing(particulars.bucket, region, ""), encoded=True)
+
+    def _replicas(self, name: str, provider: FailoverProvider) -> ReplicaCheck:
+        origins = self._origins
+        replicas = [
+            # A breaker of its own: one that is open keeps readers away, and not who looks why.
+            Replica(each.provider, Breaking(origins.bare[each.provider], clock=self._clock), self._clock, place)
+            for each, place in zip(provider.replicas, failover_places(name, provider, origins.namespaces), strict=True)
+        ]
+        buckets = sorted(origins.bucket_names()[name])
+        return ReplicaCheck(name, replicas, provider.identity, buckets, self._clock)
+
+
+def _host(url: URL) -> Host:
+    return Host(url.scheme, url.host or "", url.port or 0)
