@@ -115,3 +115,8 @@ class Signing(Protocol):
         """What requests about this bucket are signed with, to be asked what it is; `ref` may have no bucket, for the
         listing of buckets."""
         ...
+
+    def address_for(self, ref: ObjectRef) -> str:
+        """An address at the host that such requests go to first, to be looked at. Raises `BadRequest` where there can
+        be none."""
+        ...

@@ -13,11 +13,9 @@ from rangecache.errors import RangecacheError
 from rangecache.model import ObjectRef
 from rangecache.origin.breaking import Breaking
 from rangecache.origin.dialect import Signing
-from rangecache.origin.providers.s3 import AUTO, REGION_FIRST
-from rangecache.origin.providers.s3_address import Endpoint
 from rangecache.origin.replica import Replica
 from rangecache.origin.session import tls_context
-from rangecache.settings import FailoverProvider, S3Provider
+from rangecache.settings import FailoverProvider
 from rangecache.wiring.failover import failover_places
 
 if TYPE_CHECKING:
@@ -55,7 +53,7 @@ class Checkups:
             provider.kind,
             self._origins.bare[name],
             list(provider.buckets),
-            lambda bucket: self._hosts(name, bucket),
+            lambda bucket: self.hosts(name, bucket),
             dialect.credentials_for if isinstance(dialect, Signing) else None,
             provider.kind in _DATED,
         )
@@ -66,7 +64,7 @@ class Checkups:
         connect_timeout_s = self._settings.fetch.connect_timeout
         return Network(self._clock, connect_timeout_s=connect_timeout_s, tls=tls_context(ca_file), ca_file=ca_file)
 
-    def _hosts(self, name: str, bucket: str) -> Sequence[tuple[Host, str]]:
+    def hosts(self, name: str, bucket: str) -> Sequence[tuple[Host, str]]:
         """The host of the origin, or the proxy that stands before it."""
         if name not in self._origins.dialects:
             return ()
@@ -77,23 +75,12 @@ class Checkups:
         return () if address is None else ((_host(address), ""),)
 
     def _address(self, name: str, bucket: str) -> URL | None:
-        provider = self._settings.providers[name]
+        dialect, ref = self._origins.dialects[name], ObjectRef(name, bucket, "")
         try:
-            source = self._origins.dialects[name].source(ObjectRef(name, bucket, ""))
+            told = dialect.address_for(ref) if isinstance(dialect, Signing) else dialect.source(ref)
         except RangecacheError:  # no such bucket can be: its own steps will say so
             return None
-        told = next((word for word in source.split() if "://" in word), None)
-        if told is not None:
-            return URL(told, encoded=True)
-        if not isinstance(provider, S3Provider):
-            return None
-        # Names under which AWS serves buckets are made of a region, which `source` does not tell.
-        particulars = provider.bucket(bucket) if bucket else None
-        region = (particulars.region if particulars else provider.region) or AUTO
-        region, aws = REGION_FIRST if region == AUTO else region, Endpoint.parse(None)
-        if particulars is None or particulars.bucket is None:
-            return URL(aws.service(region, ""))
-        return URL(aws.listing(particulars.bucket, region, ""), encoded=True)
+        return URL(told, encoded=True)
 
     def _replicas(self, name: str, provider: FailoverProvider) -> ReplicaCheck:
         origins = self._origins

@@ -119,3 +119,26 @@ async def test_the_replicas_of_two_services_with_a_common_checksum(seaweedfs: Se
     async with looking(providers) as (checkups, _):
         found = Found(await checkups.run("both", ObjectRef("both", PRIVATE, "twins/a")))
     assert found.step("identity").result == "ok", found.document
+
+
+@pytest.mark.parametrize(
+    ("provider", "host"),
+    [
+        ({"kind": "s3"}, "s3.us-east-1.amazonaws.com:443"),
+        (
+            {"kind": "s3", "region": "eu-west-1", "buckets": {"a": {"bucket": "b-c"}}},
+            "b-c.s3.eu-west-1.amazonaws.com:443",
+        ),
+        ({"kind": "s3", "preset": "wasabi", "region": "eu-central-1"}, "s3.eu-central-1.wasabisys.com:443"),
+        ({"kind": "gcs"}, "storage.googleapis.com:443"),
+        ({"kind": "azure", "buckets": {"a": {"bucket": "account.box"}}}, "account.blob.core.windows.net:443"),
+        ({"kind": "azure", "credentials": {"account": "mine", "anonymous": True}}, "mine.blob.core.windows.net:443"),
+        ({"kind": "http", "buckets": {"a": {"url": "https://[2001:db8::1]/x/"}}}, "[2001:db8::1]:443"),
+        ({"kind": "azure"}, None),
+        ({"kind": "file"}, None),
+    ],
+)
+async def test_which_host_is_looked_at(provider: dict[str, Any], host: str | None):
+    async with looking({"p": provider}) as (checkups, _):
+        found = checkups.hosts("p", next(iter(provider.get("buckets", {})), ""))
+    assert [str(each) for each, _ in found] == ([] if host is None else [host])

@@ -81,6 +81,13 @@ class AzureDialect:
         """See `rangecache.origin.dialect.Signing`."""
         return _ANONYMOUS if self._options(ref).anonymous else self._credentials
 
+    def address_for(self, ref: ObjectRef) -> str:
+        """See `rangecache.origin.dialect.Signing`."""
+        place = self._place(ref) if ref.bucket else self._endpoint.of_account()
+        if place is None:
+            raise BadRequest(f"no account is configured for {ref.provider}; name a container of one")
+        return place.base
+
     async def target(
         self, method: str, ref: ObjectRef, headers: Mapping[str, str], pinned: ObjectMeta | None = None
     ) -> Target:

@@ -103,6 +103,10 @@ class GcsDialect:
         """See `rangecache.origin.dialect.Signing`."""
         return _ANONYMOUS if self._options(ref).anonymous else self._credentials
 
+    def address_for(self, ref: ObjectRef) -> str:
+        """See `rangecache.origin.dialect.Signing`."""
+        return self._endpoint.base
+
     async def target(
         self, method: str, ref: ObjectRef, headers: Mapping[str, str], pinned: ObjectMeta | None = None
     ) -> Target:

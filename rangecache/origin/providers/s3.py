@@ -83,7 +83,13 @@ class S3Dialect:
 
     def credentials_for(self, ref: ObjectRef) -> Credentials[S3Credentials]:
         """See `rangecache.origin.dialect.Signing`."""
-        return _ANONYMOUS if self._options(ref).anonymous else self._credentials
+        return self._credentials_of(self._buckets[ref.bucket])
+
+    def address_for(self, ref: ObjectRef) -> str:
+        """See `rangecache.origin.dialect.Signing`."""
+        bucket = self._buckets[ref.bucket]
+        region = self._buckets.region(bucket)
+        return self._endpoint.listing(bucket.bucket, region, "") if ref.bucket else self._endpoint.service(region, "")
 
     async def target(
         self, method: str, ref: ObjectRef, headers: Mapping[str, str], pinned: ObjectMeta | None = None
