@@ -225,9 +225,14 @@ class FakeGcs:
         """Remove an object."""
         self._send("DELETE", f"/storage/v1/b/{bucket}/o/{quote(key, safe='')}")
 
-    def create_bucket(self, bucket: str) -> None:
-        """Make a bucket."""
-        self._send("POST", "/storage/v1/b?project=test", json.dumps({"name": bucket}).encode(), "application/json")
+    def generation(self, bucket: str, key: str) -> str:
+        """The generation of the object that is there now."""
+        return json.loads(self._send("GET", f"/storage/v1/b/{bucket}/o/{quote(key, safe='')}"))["generation"]
+
+    def create_bucket(self, bucket: str, **options: Any) -> None:
+        """Make a bucket; `options` are the JSON API's, such as versioning."""
+        described = json.dumps({"name": bucket, **options}).encode()
+        self._send("POST", "/storage/v1/b?project=test", described, "application/json")
 
     def _send(self, method: str, target: str, body: bytes | None = None, content_type: str = "") -> bytes:
         headers = {"Content-Type": content_type} if body is not None else {}

@@ -44,6 +44,7 @@ class Tap:
         self.requests: list[Request] = []
         self.connections = 0
         self.port = 0
+        self._cut_after: int | None = None
 
     @property
     def endpoint(self) -> str:
@@ -54,6 +55,10 @@ class Tap:
         """Forget what was noted."""
         self.requests.clear()
         self.connections = 0
+
+    def cut_next(self, after_bytes: int) -> None:
+        """The next answer ends after so many bytes of its body, and its connection with it."""
+        self._cut_after = after_bytes
 
     def go_down(self) -> None:
         """Refuse connections and drop those that are open, as a machine that has died."""
@@ -122,13 +127,29 @@ class Tap:
             upstream_writer.close()
             await asyncio.gather(answers, return_exceptions=True)
 
-    @staticmethod
-    async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(_CHUNK_BYTES):
+                if self._cut_after is not None:
+                    after_bytes, self._cut_after = self._cut_after, None
+                    await _copy_a_part(data, after_bytes, reader, writer)
+                    break
                 writer.write(data)
                 await writer.drain()
         writer.close()
+
+
+async def _copy_a_part(
+    came: bytes, after_bytes: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """A head and so much of its body; `came` is the beginning."""
+    while b"\r\n\r\n" not in came:
+        came += await reader.read(_CHUNK_BYTES)
+    end = came.index(b"\r\n\r\n") + 4 + after_bytes
+    while len(came) < end:
+        came += await reader.read(_CHUNK_BYTES)
+    writer.write(came[:end])
+    await writer.drain()
 
 
 def _parse(head: bytes) -> Request:

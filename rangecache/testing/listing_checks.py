@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from rangecache.errors import NotListable
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rangecache.testing.subject import Subject
 
 PAGED_OBJECTS: Final = 1_003  # a little more than S3 puts on a page
+_WRITERS: Final = 8
 
 
 async def lists_what_is_there(subject: Subject) -> None:
@@ -58,8 +60,13 @@ async def lists_page_after_page(subject: Subject) -> None:
         await _list(subject.store, ref)
     except NotListable:
         return
-    for key in keys[1:]:
-        await subject.put(key, b"x")
+    turns = asyncio.Semaphore(_WRITERS)
+
+    async def write(key: str) -> None:
+        async with turns:
+            await subject.put(key, b"x")
+
+    await asyncio.gather(*map(write, keys[1:]))
     _, sizes = await _list(subject.store, ref._replace(key="paged/"))
     equal("number of objects", len(sizes), len(keys))
     expect(sorted(sizes) == sorted(keys), "the listing of many objects has other keys")

@@ -22,7 +22,9 @@ from rangecache.origin.providers.file import FileStore
 from rangecache.origin.providers.open_file import OpenFile, Stat
 from rangecache.ranges import ByteRange
 from rangecache.testing.clock import ManualClock
-from rangecache.testing.suites import STORE_CHECKS, content, read
+from rangecache.testing.suites import content, read
+
+from .subjects import InFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,47 +34,22 @@ def ref(key: str, bucket: str = "demo") -> ObjectRef:
     return ObjectRef("local", bucket, key)
 
 
-class FileSubject:
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.store = FileStore({"demo": root}, chunk_bytes=30_000)
-
-    async def put(self, key: str, data: bytes) -> ObjectRef:
-        path = self.root / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        return ref(key)
-
-    async def delete(self, ref: ObjectRef) -> None:
-        (self.root / ref.key).unlink()
-
-    def absent(self) -> ObjectRef:
-        return ref("no/such/file")
-
-
 @pytest.fixture
 async def subject(tmp_path: Path):
     root = tmp_path / "root"
     root.mkdir()
-    made = FileSubject(root)
+    made = InFiles(root)
     yield made
     await made.store.aclose()
 
 
 @pytest.fixture
-def store(subject: FileSubject) -> FileStore:
+def store(subject: InFiles) -> FileStore:
     return subject.store
 
 
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
-
-
-@pytest.mark.parametrize("check", STORE_CHECKS, ids=lambda check: check.__name__)
-async def test_the_file_store_keeps_the_contract(check, subject: FileSubject) -> None:
-    before = descriptors()
-    await check(subject)
-    assert descriptors() == before, "a descriptor was left open"
 
 
 # --- the walls ----------------------------------------------------------------------------------------------------
@@ -110,7 +87,7 @@ def secret(tmp_path: Path) -> Path:
         "\udcff",
     ],
 )
-async def test_a_key_reaches_nothing_but_files_by_their_one_name(key: str, subject: FileSubject, secret: Path) -> None:
+async def test_a_key_reaches_nothing_but_files_by_their_one_name(key: str, subject: InFiles, secret: Path) -> None:
     (subject.root / "inside").write_bytes(b"inside")
     (subject.root / "a").mkdir()
     (subject.root / "a" / "b").write_bytes(b"b")
@@ -121,7 +98,7 @@ async def test_a_key_reaches_nothing_but_files_by_their_one_name(key: str, subje
     assert (await read(subject.store, ref("a/b")))[2] == b"b"
 
 
-async def test_a_link_out_of_the_folder_is_not_there(subject: FileSubject, secret: Path) -> None:
+async def test_a_link_out_of_the_folder_is_not_there(subject: InFiles, secret: Path) -> None:
     (subject.root / "link").symlink_to(secret)
     (subject.root / "up").symlink_to("..")
     (subject.root / "relative").symlink_to("../secret")
@@ -132,14 +109,14 @@ async def test_a_link_out_of_the_folder_is_not_there(subject: FileSubject, secre
             await read(subject.store, ref(key))
 
 
-async def test_a_link_inside_the_folder_is_followed(subject: FileSubject) -> None:
+async def test_a_link_inside_the_folder_is_followed(subject: InFiles) -> None:
     (subject.root / "v1").mkdir()
     (subject.root / "v1" / "data").write_bytes(b"one")
     (subject.root / "latest").symlink_to("v1")
     assert (await read(subject.store, ref("latest/data")))[2] == b"one"
 
 
-async def test_a_folder_next_to_the_bucket_with_a_longer_name_is_outside(subject: FileSubject, tmp_path: Path) -> None:
+async def test_a_folder_next_to_the_bucket_with_a_longer_name_is_outside(subject: InFiles, tmp_path: Path) -> None:
     (tmp_path / "root-evil").mkdir()
     (tmp_path / "root-evil" / "x").write_bytes(b"evil")
     (subject.root / "evil").symlink_to(tmp_path / "root-evil")
@@ -149,7 +126,7 @@ async def test_a_folder_next_to_the_bucket_with_a_longer_name_is_outside(subject
 
 @pytest.mark.parametrize("part", ["folder", "file"])
 async def test_a_link_that_appears_after_the_check_is_refused(
-    part: str, subject: FileSubject, secret: Path, monkeypatch: pytest.MonkeyPatch
+    part: str, subject: InFiles, secret: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (subject.root / "folder").mkdir()
     (subject.root / "folder" / "secret").write_bytes(b"inside")
@@ -171,7 +148,7 @@ async def test_a_link_that_appears_after_the_check_is_refused(
         await read(subject.store, ref("folder/secret"))
 
 
-async def test_pipes_sockets_and_devices_are_not_there_and_do_not_block(subject: FileSubject) -> None:
+async def test_pipes_sockets_and_devices_are_not_there_and_do_not_block(subject: InFiles) -> None:
     os.mkfifo(subject.root / "pipe")
     (subject.root / "null").symlink_to("/dev/null")
     with socket.socket(socket.AF_UNIX) as listener:
@@ -183,7 +160,7 @@ async def test_pipes_sockets_and_devices_are_not_there_and_do_not_block(subject:
 
 @pytest.mark.parametrize("instead", ["link", "pipe"])
 async def test_what_takes_the_place_of_a_file_just_before_it_is_opened_is_refused(
-    instead: str, subject: FileSubject, secret: Path, monkeypatch: pytest.MonkeyPatch
+    instead: str, subject: InFiles, secret: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = subject.root / "x"
     path.write_bytes(b"inside")
@@ -235,9 +212,7 @@ async def test_a_file_without_read_permission_is_forbidden() -> None:
         await store.aclose()
 
 
-async def test_a_refusal_of_the_system_is_permission_denied(
-    subject: FileSubject, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_refusal_of_the_system_is_permission_denied(subject: InFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     (subject.root / "closed").write_bytes(b"x")
 
     def refuse(*_: object, **__: object) -> int:
@@ -269,7 +244,7 @@ async def meta_of(store: FileStore, key: str) -> ObjectMeta:
     return meta
 
 
-async def test_the_tag_is_quoted_hexadecimal_and_strong(subject: FileSubject) -> None:
+async def test_the_tag_is_quoted_hexadecimal_and_strong(subject: InFiles) -> None:
     await subject.put("a.tif", b"data")
     meta = await meta_of(subject.store, "a.tif")
     at = os.stat(subject.root / "a.tif")
@@ -279,7 +254,7 @@ async def test_the_tag_is_quoted_hexadecimal_and_strong(subject: FileSubject) ->
     assert meta.last_modified.timestamp() == int(at.st_mtime)
 
 
-async def test_a_write_that_sets_the_old_time_back_is_another_generation(subject: FileSubject) -> None:
+async def test_a_write_that_sets_the_old_time_back_is_another_generation(subject: InFiles) -> None:
     await subject.put("a", b"old")
     before = os.stat(subject.root / "a")
     first = await meta_of(subject.store, "a")
@@ -290,7 +265,7 @@ async def test_a_write_that_sets_the_old_time_back_is_another_generation(subject
     assert first.generation != second.generation
 
 
-async def test_writes_in_quick_succession_are_never_one_generation(subject: FileSubject) -> None:
+async def test_writes_in_quick_succession_are_never_one_generation(subject: InFiles) -> None:
     path = subject.root / "a"
     seen: dict[str, bytes] = {}
     for number in range(40):
@@ -301,7 +276,7 @@ async def test_writes_in_quick_succession_are_never_one_generation(subject: File
         assert seen.setdefault(meta.generation, body) == body
 
 
-async def test_a_file_that_is_written_to_all_the_time_has_no_validator(subject: FileSubject) -> None:
+async def test_a_file_that_is_written_to_all_the_time_has_no_validator(subject: InFiles) -> None:
     class WritingClock:
         """Each wait ends with another write, stamped now."""
 
@@ -325,7 +300,7 @@ async def test_a_file_that_is_written_to_all_the_time_has_no_validator(subject: 
     await store.aclose()
 
 
-async def test_a_file_that_changes_while_it_is_read_is_not_mixed(subject: FileSubject) -> None:
+async def test_a_file_that_changes_while_it_is_read_is_not_mixed(subject: InFiles) -> None:
     old, new = content("old", 100_000), content("new", 100_000)
     await subject.put("a", old)
     async with subject.store.get(ref("a")) as answer:
@@ -336,7 +311,7 @@ async def test_a_file_that_changes_while_it_is_read_is_not_mixed(subject: FileSu
             await anext(answer.chunks)
 
 
-async def test_a_file_that_is_cut_while_it_is_read_raises(subject: FileSubject) -> None:
+async def test_a_file_that_is_cut_while_it_is_read_raises(subject: InFiles) -> None:
     old = content("old", 100_000)
     await subject.put("a", old)
     async with subject.store.get(ref("a")) as answer:
@@ -347,7 +322,7 @@ async def test_a_file_that_is_cut_while_it_is_read_raises(subject: FileSubject) 
             await anext(answer.chunks)
 
 
-async def test_a_file_that_is_replaced_while_it_is_read_is_given_up(subject: FileSubject) -> None:
+async def test_a_file_that_is_replaced_while_it_is_read_is_given_up(subject: InFiles) -> None:
     """Its bytes are still there, but losing its name changed its change time, and that may mean anything."""
     await subject.put("a", content("old", 100_000))
     async with subject.store.get(ref("a")) as answer:
@@ -361,7 +336,7 @@ async def test_a_file_that_is_replaced_while_it_is_read_is_given_up(subject: Fil
 
 
 async def test_a_file_system_that_gives_less_than_it_said_cuts_the_body(
-    subject: FileSubject, monkeypatch: pytest.MonkeyPatch
+    subject: InFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await subject.put("a", b"0123456789")
     monkeypatch.setattr(OpenFile, "read", lambda self, offset, length: (b"", self.stat))
@@ -382,14 +357,14 @@ async def test_a_file_system_that_gives_less_than_it_said_cuts_the_body(
         ("data:text,html", "application/octet-stream"),
     ],
 )
-async def test_the_content_type_is_guessed_from_the_name(key: str, expected: str, subject: FileSubject) -> None:
+async def test_the_content_type_is_guessed_from_the_name(key: str, expected: str, subject: InFiles) -> None:
     await subject.put(key, b"x")
     meta = await meta_of(subject.store, key)
     assert meta.headers["content-type"] == expected
     assert meta.content_encoding == ""
 
 
-async def test_a_compressed_file_is_sent_as_it_lies(subject: FileSubject) -> None:
+async def test_a_compressed_file_is_sent_as_it_lies(subject: InFiles) -> None:
     packed = gzip.compress(b"x" * 1000)
     await subject.put("a.txt.gz", packed)
     assert (await read(subject.store, ref("a.txt.gz")))[2] == packed
@@ -407,7 +382,7 @@ async def test_two_buckets_with_equal_files_have_two_generations(tmp_path: Path)
 
 
 async def test_a_cancelled_read_closes_its_file_after_the_worker_has_left_it(
-    subject: FileSubject, monkeypatch: pytest.MonkeyPatch
+    subject: InFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await subject.put("a", b"0123456789")
     before = descriptors()
@@ -432,7 +407,7 @@ async def test_a_cancelled_read_closes_its_file_after_the_worker_has_left_it(
         await asyncio.sleep(0)
 
 
-async def test_a_cancelled_open_closes_what_it_opened(subject: FileSubject, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cancelled_open_closes_what_it_opened(subject: InFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     await subject.put("a", b"x")
     await meta_of(subject.store, "a")
     before = descriptors()
@@ -462,7 +437,7 @@ async def test_a_cancelled_open_closes_what_it_opened(subject: FileSubject, monk
     assert descriptors() == before
 
 
-async def test_who_gives_up_while_a_fresh_file_settles_leaves_nothing_open(subject: FileSubject) -> None:
+async def test_who_gives_up_while_a_fresh_file_settles_leaves_nothing_open(subject: InFiles) -> None:
     class StandingClock(ManualClock):
         def wall(self) -> float:
             return os.stat(subject.root / "a").st_ctime_ns / 1e9

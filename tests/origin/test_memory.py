@@ -1,4 +1,4 @@
-"""The in-memory store: the contract, and what tests rely on beyond it."""
+"""The in-memory store: what tests rely on beyond the contract, which is in test_conformance."""
 
 from __future__ import annotations
 
@@ -11,30 +11,9 @@ from rangecache.model import ETag, ObjectRef
 from rangecache.origin.base import GetResult
 from rangecache.origin.memory import MemoryRequest, MemoryStore
 from rangecache.ranges import ByteRange, SuffixRange
-from rangecache.testing.suites import STORE_CHECKS, read
+from rangecache.testing.suites import read
 
 REF = ObjectRef("mem", "bucket", "key")
-
-
-class MemorySubject:
-    def __init__(self) -> None:
-        self.store = MemoryStore(chunk_bytes=30_000)
-
-    async def put(self, key: str, data: bytes) -> ObjectRef:
-        ref = ObjectRef("mem", "bucket", key)
-        self.store.put(ref, data)
-        return ref
-
-    async def delete(self, ref: ObjectRef) -> None:
-        self.store.delete(ref)
-
-    def absent(self) -> ObjectRef:
-        return ObjectRef("mem", "bucket", "absent")
-
-
-@pytest.mark.parametrize("check", STORE_CHECKS, ids=lambda check: check.__name__)
-async def test_the_memory_store_keeps_the_contract(check) -> None:
-    await check(MemorySubject())
 
 
 async def test_every_request_is_noted_with_its_purpose() -> None:

@@ -15,7 +15,7 @@ from rangecache.origin.providers.s3_sdk import from_sdk
 from rangecache.origin.web import MinRate, WebStore
 from rangecache.ranges import ByteRange, SuffixRange
 from rangecache.settings import Egress, S3Provider
-from rangecache.testing.suites import STORE_CHECKS, content, read
+from rangecache.testing.suites import content, read
 from rangecache.wiring.s3 import s3_dialect
 from tests.emulators import PRIVATE, PUBLIC, SECRET_KEY, SeaweedFS
 
@@ -36,31 +36,10 @@ def connect(session, seaweedfs: SeaweedFS, credentials: Credentials[S3Credential
     return WebStore(session, dialect, clock=clock, first_byte_timeout_s=10, min_rate=MinRate(16 * 1024, 10))
 
 
-class S3Subject:
-    def __init__(self, seaweedfs: SeaweedFS, store: WebStore) -> None:
-        self.seaweedfs = seaweedfs
-        self.store = store
-
-    async def put(self, key: str, data: bytes) -> ObjectRef:
-        self.seaweedfs.put(PRIVATE, key, data)
-        return ref(key)
-
-    async def delete(self, ref: ObjectRef) -> None:
-        self.seaweedfs.delete(ref.bucket, ref.key)
-
-    def absent(self) -> ObjectRef:
-        return ref("no/such/key")
-
-
 @pytest.fixture
 def store(session, seaweedfs: SeaweedFS) -> WebStore:
     seaweedfs.tap.clear()
     return connect(session, seaweedfs, static(seaweedfs))
-
-
-@pytest.mark.parametrize("check", STORE_CHECKS, ids=lambda check: check.__name__)
-async def test_a_real_s3_server_read_with_static_keys_keeps_the_contract(check, seaweedfs, store) -> None:
-    await check(S3Subject(seaweedfs, store))
 
 
 async def test_its_buckets_are_listed(seaweedfs: SeaweedFS, store: WebStore) -> None:
