@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rangecache.origin.base import BucketPage, ListPage, NotModified, ObjectStore, Purpose
     from rangecache.ranges import RangeSpec
 
+SMOOTHING: Final = 0.1  # the share of the newest answer in `latency_s`
 ENDPOINTS_MAX: Final = 1024  # of one provider; the one asked longest ago is forgotten
 
 
@@ -38,6 +39,22 @@ class EndpointHealth(NamedTuple):
     reason: str
     """Why it is not asked; "" while it is."""
     retry_after_s: float
+    latency_s: float
+    """How long its answers have taken to begin, of late; 0 before there was one."""
+
+
+class _Endpoint:
+    """One endpoint's breaker, and how quick it is."""
+
+    __slots__ = ("breaker", "latency_s")
+
+    def __init__(self, breaker: Breaker) -> None:
+        self.breaker = breaker
+        self.latency_s = 0.0
+
+    def note(self, latency_s: float) -> None:
+        """An answer has begun after so long."""
+        self.latency_s += (latency_s - self.latency_s) * (SMOOTHING if self.latency_s else 1.0)
 
 
 class Breaking:
@@ -47,28 +64,29 @@ class Breaking:
         self._store = store
         self._clock = clock
         self._random = random
-        self._breakers: OrderedDict[str, Breaker] = OrderedDict()
+        self._endpoints: OrderedDict[str, _Endpoint] = OrderedDict()
 
     def health(self) -> Iterator[EndpointHealth]:
         """Of every endpoint that was asked lately."""
-        for endpoint, breaker in self._breakers.items():
-            yield EndpointHealth(endpoint, breaker.state, breaker.reason, breaker.retry_after_s)
+        for name, endpoint in self._endpoints.items():
+            breaker = endpoint.breaker
+            yield EndpointHealth(name, breaker.state, breaker.reason, breaker.retry_after_s, endpoint.latency_s)
 
     def retry_after_s(self, ref: ObjectRef) -> float:
         """How long this object's endpoint will not be asked; 0 where it would be asked now. Waits for nothing."""
-        breaker = self._breakers.get(endpoint_of(self._store.source(ref)))
-        return 0.0 if breaker is None else breaker.retry_after_s
+        endpoint = self._endpoint(ref)
+        return 0.0 if endpoint is None else endpoint.breaker.retry_after_s
 
     def state(self, ref: ObjectRef) -> State:
         """How this object's endpoint does."""
-        breaker = self._breakers.get(endpoint_of(self._store.source(ref)))
-        return "closed" if breaker is None else breaker.state
+        endpoint = self._endpoint(ref)
+        return "closed" if endpoint is None else endpoint.breaker.state
 
     def hurry(self, ref: ObjectRef) -> None:
         """Let the next request for this object's endpoint through, as a probe."""
-        breaker = self._breakers.get(endpoint_of(self._store.source(ref)))
-        if breaker is not None:
-            breaker.hurry()
+        endpoint = self._endpoint(ref)
+        if endpoint is not None:
+            endpoint.breaker.hurry()
 
     def source(self, ref: ObjectRef) -> str:
         """As the store's."""
@@ -81,6 +99,7 @@ class Breaking:
         verdict = self._admit(ref)
         try:
             result = await self._store.head(ref, if_none_match=if_none_match, purpose=purpose)
+            verdict.begun()
             verdict.succeeded()
         except BaseException as error:
             verdict.ended_by(error)
@@ -105,6 +124,7 @@ class Breaking:
                 ref, range=range, if_match=if_match, if_none_match=if_none_match, purpose=purpose
             ) as answer:
                 opened = True
+                verdict.begun()
                 if isinstance(answer, GetResult):
                     yield GetResult(answer.meta, answer.range, _Watched(answer.chunks, verdict))
                 else:
@@ -142,15 +162,19 @@ class Breaking:
         """As the store's."""
         await self._store.aclose()
 
+    def _endpoint(self, ref: ObjectRef) -> _Endpoint | None:
+        return self._endpoints.get(endpoint_of(self._store.source(ref)))
+
     def _admit(self, ref: ObjectRef) -> _Verdict:
-        endpoint = endpoint_of(self._store.source(ref))
-        breaker = self._breakers.get(endpoint)
-        if breaker is None:
-            breaker = self._breakers[endpoint] = Breaker(self._clock, self._random)
-            if len(self._breakers) > ENDPOINTS_MAX:
-                self._breakers.popitem(last=False)
+        name = endpoint_of(self._store.source(ref))
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            endpoint = self._endpoints[name] = _Endpoint(Breaker(self._clock, self._random))
+            if len(self._endpoints) > ENDPOINTS_MAX:
+                self._endpoints.popitem(last=False)
         else:
-            self._breakers.move_to_end(endpoint)
+            self._endpoints.move_to_end(name)
+        breaker = endpoint.breaker
         leave = breaker.admit()
         if leave is None:
             wait_s = breaker.retry_after_s
@@ -158,19 +182,25 @@ class Breaking:
                 f"the origin has failed too often and is not asked for another {wait_s:.0f} s: {breaker.reason}",
                 retry_after_s=wait_s,
             )
-        return _Verdict(breaker, leave, ref)
+        return _Verdict(endpoint, leave, ref, self._clock)
 
 
 class _Verdict:
     """What is to be said of one request. The first word counts."""
 
-    __slots__ = ("_breaker", "_given", "_leave", "_ref")
+    __slots__ = ("_breaker", "_clock", "_endpoint", "_given", "_leave", "_ref")
 
-    def __init__(self, breaker: Breaker, leave: Pass, ref: ObjectRef) -> None:
-        self._breaker = breaker
+    def __init__(self, endpoint: _Endpoint, leave: Pass, ref: ObjectRef, clock: Clock) -> None:
+        self._endpoint = endpoint
+        self._breaker = endpoint.breaker
         self._leave = leave
         self._ref = ref
+        self._clock = clock
         self._given = False
+
+    def begun(self) -> None:
+        """The head of an answer is there."""
+        self._endpoint.note(self._clock.monotonic() - self._leave.asked_at)
 
     def succeeded(self) -> None:
         """There was an answer."""

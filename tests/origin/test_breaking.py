@@ -219,3 +219,19 @@ async def test_the_endpoints_that_are_remembered_are_bounded(clock: ManualClock)
 )
 def test_an_endpoint_is_a_host_or_a_bucket_that_has_one_of_its_own(source: str, endpoint: str) -> None:
     assert endpoint_of(source) == endpoint
+
+
+async def test_how_long_answers_take_to_begin_is_told(clock: ManualClock) -> None:
+    delays_s = iter((0.1, 0.1, 0.2, 0.2))
+
+    async def wait(_request: object) -> None:
+        clock.shift(next(delays_s))
+
+    memory = MemoryStore(before_answer=wait)
+    memory.put(REF, BODY)
+    breaking = Breaking(memory, clock=clock)
+    for _ in range(2):
+        await breaking.head(REF)
+        await read(breaking, REF)
+    (health,) = breaking.health()
+    assert health.latency_s == pytest.approx(0.1 * 0.9 * 0.9 + 0.2 * 0.19)

@@ -128,6 +128,7 @@ def _document(report: ProviderReport) -> dict[str, object]:
                 "breaker": each.breaker,
                 "reason": each.reason or None,
                 "retry_after_s": round(each.retry_after_s, 1),
+                "latency_s": round(each.latency_s, 4) or None,
             }
             for each in report.endpoints
         ],
