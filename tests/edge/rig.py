@@ -48,9 +48,10 @@ class HurriedClock:
 class Rig:
     """An origin and a program, both started. Objects of the origin's folder `b` are read as `/web/b/…`."""
 
-    def __init__(self, origin: Origin, program: Program) -> None:
+    def __init__(self, origin: Origin, program: Program, bucket: str = "b") -> None:
         self.origin = origin
         self.program = program
+        self._bucket = bucket
         self._clients: list[Client] = []
 
     @property
@@ -80,7 +81,7 @@ class Rig:
 
     async def get(self, key: str, *fields: str, method: str = "GET") -> Answer:
         """One request on a connection of its own."""
-        return await fetch(self.port, f"/web/b/{key}", *fields, method=method)
+        return await fetch(self.port, f"/web/{self._bucket}/{key}", *fields, method=method)
 
     async def get_or_cut(self, key: str, *fields: str) -> Answer | CutShort:
         """As `get`, with a cut as a result."""
@@ -98,15 +99,23 @@ class Rig:
         return [each.range for each in self.origin.log.select(None if key is None else f"b/{key}", "GET")]
 
 
-def settings_for(origin: Origin, bucket: Mapping[str, Any] | None = None, **sections: Mapping[str, Any]) -> Settings:
+def settings_for(
+    origin: Origin,
+    bucket: Mapping[str, Any] | None = None,
+    provider: Callable[[str], Mapping[str, Any]] | None = None,
+    **sections: Mapping[str, Any],
+) -> Settings:
     """Blocks of 4 KiB, no disk, everything fresh for an hour and never stale; `sections` overrule, key by key. `bucket`
-    is what else is set for `b`."""
+    is what else is set for `b`; `provider` makes another `web` of the origin's address."""
+    web: Mapping[str, Any] = {"kind": "http", "buckets": {"b": {"url": f"{origin.url}b/", **(bucket or {})}}}
+    if provider is not None:
+        web = provider(origin.url)
     tree: dict[str, Any] = {
         "server": {"listen": "127.0.0.1:0", "admin_listen": "127.0.0.1:0"},
         "cache": {"block_size": BLOCK, "memory": {"size": 64 << 20}, "disk": {"enabled": False}},
         "freshness": [{"match": "**", "ttl": "1h"}],
         "defaults": {"stale_while_revalidate": "0s", "stale_if_error": "0s", "negative_ttl": "0s"},
-        "providers": {"web": {"kind": "http", "buckets": {"b": {"url": f"{origin.url}b/", **(bucket or {})}}}},
+        "providers": {"web": web},
         "telemetry": {"access_log": "off"},
     }
     for name, section in sections.items():
@@ -120,14 +129,16 @@ async def running(
     clock: Clock | None = None,
     origin: Origin | None = None,
     bucket: Mapping[str, Any] | None = None,
+    provider: Callable[[str], Mapping[str, Any]] | None = None,
+    bucket_name: str = "b",
     **sections: Mapping[str, Any],
 ) -> AsyncIterator[Rig]:
     """Both servers, up until the end; then nothing may be left behind."""
     own = Origin(clock=clock) if origin is None else origin
     async with own:
-        program = Program(settings_for(own, bucket, **sections), clock or own.clock)
+        program = Program(settings_for(own, bucket, provider, **sections), clock or own.clock)
         await program.start()
-        rig = Rig(own, program)
+        rig = Rig(own, program, bucket_name)
         faults = _Faults()
         logger = logging.getLogger("rangecache")
         logger.addHandler(faults)
