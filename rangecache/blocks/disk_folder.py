@@ -7,7 +7,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Final
 
-from rangecache.blocks.lock import DirectoryLock
+from rangecache.blocks.lock import LOCK_NAME, DirectoryLock
 from rangecache.blocks.threads import wait_at_most
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class DiskFolder:
         self._threads = threads
         self._background = background
         self._clock = clock
-        self._lock = DirectoryLock(os.path.join(directory, "LOCK"))
+        self._lock = DirectoryLock(os.path.join(directory, LOCK_NAME))
         self._indexing: asyncio.Task[None] | None = None
         self._loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._saving: asyncio.Task[None] | None = None

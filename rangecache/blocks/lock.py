@@ -8,6 +8,7 @@ import os
 from contextlib import suppress
 from typing import Final
 
+LOCK_NAME: Final = "LOCK"  # of the file, in the directory
 _BUSY: Final = (errno.EWOULDBLOCK, errno.EACCES)
 
 

@@ -70,9 +70,11 @@ class Reading:
             page = await self._asked(self._store.bucket_page(provider), Exchanges(self._clock))
         except NotListable as error:
             return Step("buckets", "", "skipped", error.message), ()
-        except (RangecacheError, TimeoutError) as error:
-            said = f"{_why(error)}; without a listing, name a bucket in the configuration, or an object here"
+        except PermissionDenied as error:
+            said = f"{error.message}; name it in the configuration, or an object with --object"
             return Step("buckets", "", "warning", said), ()
+        except (RangecacheError, TimeoutError) as error:
+            return Step("buckets", "", "failed", _why(error)), ()
         ms = (self._clock.monotonic() - began) * 1000
         more = "at least " if page.next else ""
         figures = {"time_ms": ms, "buckets_count": len(page.names)}

@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "serve": "rangecache.cli.serve:serve",
     "demo": "rangecache.cli.demo:demo",
     "check-config": "rangecache.cli.check_config:check_config",
+    "doctor": "rangecache.cli.doctor:doctor",
     "warm": "rangecache.cli.warm:warm",
     "ls": "rangecache.cli.ls:ls",
     "stat": "rangecache.cli.stat:stat",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from yarl import URL
 
+from rangecache.aio.budget import RetryBudget
+from rangecache.aio.clock import SystemClock
+from rangecache.checkup.machine import MachineCheck
 from rangecache.checkup.network import Host, Network
 from rangecache.checkup.provider import ProviderCheck, Subject
 from rangecache.checkup.replicas import ReplicaCheck
@@ -16,17 +20,48 @@ from rangecache.origin.dialect import Signing
 from rangecache.origin.replica import Replica
 from rangecache.origin.session import tls_context
 from rangecache.settings import FailoverProvider
+from rangecache.telemetry import Metrics
+from rangecache.wiring.disk import disk_wanted
 from rangecache.wiring.failover import failover_places
+from rangecache.wiring.origins import Origins
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from rangecache.aio.clock import Clock
-    from rangecache.checkup.step import Report
+    from rangecache.checkup.step import Report, Step
     from rangecache.settings import Settings
-    from rangecache.wiring.origins import Origins
 
 _DATED: Final = frozenset({"s3", "azure"})
+
+
+async def look_into(settings: Settings, names: Iterable[str], wanted: ObjectRef | None = None) -> list[Report]:
+    """These providers, side by side, without a running program; `wanted` is an object of one of them to read from.
+    Raises `ConfigurationError`."""
+    clock, budget = SystemClock(), settings.budget
+    ledger = RetryBudget(budget.ratio, budget.min_per_second, budget.burst, clock)
+    origins = Origins(settings, Metrics(), ledger, clock)
+    try:
+        checkups = Checkups(settings, origins, clock)
+        reports = (checkups.run(each, wanted if wanted and wanted.provider == each else None) for each in names)
+        return list(await asyncio.gather(*reports))
+    finally:
+        await origins.aclose()
+
+
+def look_around(settings: Settings, *, is_running: bool) -> list[Step]:
+    """This machine; see `MachineCheck`. Blocks."""
+    server = settings.server
+    addresses = {"server.listen": server.listen, "server.admin_listen": server.admin_listen}
+    if server.health_listen is not None:
+        addresses["server.health_listen"] = server.health_listen
+    check = MachineCheck(
+        disk=disk_wanted(settings),
+        memory_bytes=settings.cache.memory.size,
+        addresses=addresses,
+        is_running=is_running,
+    )
+    return check.run()
 
 
 class Checkups:
@@ -36,11 +71,6 @@ class Checkups:
         self._settings = settings
         self._origins = origins
         self._clock = clock
-
-    @property
-    def names(self) -> list[str]:
-        """Those of all providers."""
-        return list(self._settings.providers)
 
     async def run(self, name: str, wanted: ObjectRef | None = None) -> Report:
         """Look into one provider; `wanted` is an object of it to read from."""

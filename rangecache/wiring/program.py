@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import platform
-import shutil
 from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rangecache import __version__
@@ -53,6 +51,7 @@ from rangecache.server.wire import heads_allowance
 from rangecache.settings import TcpAddress
 from rangecache.telemetry import Metrics
 from rangecache.wiring.checkup import Checkups
+from rangecache.wiring.disk import disk_wanted
 from rangecache.wiring.memory import memory_use
 from rangecache.wiring.origins import Origins
 
@@ -69,9 +68,6 @@ if TYPE_CHECKING:
     from rangecache.settings import Address, Settings
 
 logger = logging.getLogger(__name__)
-
-_GIB = 1024**3
-_MIN_FREE_SHARE = 0.05
 
 
 class Program:
@@ -322,23 +318,9 @@ class Program:
 def _disk_tier(
     settings: Settings, favourites: Callable[[], Iterable[tuple[BlockKey, memoryview]]], clock: Clock
 ) -> DiskTier | None:
-    disk = settings.cache.disk
-    if not disk.enabled:
-        return None
-    path = Path(disk.path).expanduser()
-    min_free = _auto_min_free(path) if disk.min_free == "auto" else disk.min_free
-    return DiskTier(path, disk.size, min_free, clock, favourites=favourites)
+    wanted = disk_wanted(settings)
+    return None if wanted is None else DiskTier(*wanted, clock, favourites=favourites)
 
 
 def _catalog_store(disk: DiskTier, clock: Clock) -> DiskCatalogStore:
     return DiskCatalogStore(disk.directory, lambda: disk.owned, clock)
-
-
-def _auto_min_free(path: Path) -> int:
-    """The larger of 1 GiB and 5 % of the file system that `path` is, or will be, on."""
-    for folder in (path, *path.parents):
-        try:
-            return max(_GIB, int(shutil.disk_usage(folder).total * _MIN_FREE_SHARE))
-        except OSError:
-            continue
-    return _GIB

@@ -53,6 +53,7 @@ async def test_a_web_server_that_is_well(origin: Origin):
         "name": "ok",
         "connect": "ok",
         "tls": "skipped",
+        "credentials": "ok",
         "clock": "ok",
         "list": "skipped",
         "read": "ok",

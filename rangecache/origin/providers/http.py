@@ -99,6 +99,14 @@ class HttpDialect:
         """The base address without its query."""
         return self._base(ref).source
 
+    def credentials_for(self, ref: ObjectRef) -> Credentials[HttpFields]:
+        """See `rangecache.origin.dialect.Signing`."""
+        return self._base(ref).credentials
+
+    def address_for(self, ref: ObjectRef) -> str:
+        """See `rangecache.origin.dialect.Signing`."""
+        return self._base(ref).source
+
     async def target(
         self, method: str, ref: ObjectRef, headers: Mapping[str, str], pinned: ObjectMeta | None = None
     ) -> Target:

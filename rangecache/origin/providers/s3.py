@@ -163,7 +163,7 @@ class S3Dialect:
         bucket = self._buckets[ref.bucket]
         credentials = self._credentials_of(bucket)
         code = s3_errors.read_error(answer.body).code
-        if not ref.bucket and answer.status == 403:
+        if not ref.bucket and answer.status == 403 and code in ("", "AccessDenied"):
             return s3_errors.unlisted_buckets(ref.provider, credentials.describe(), code)
         if bucket.missing_403_is_404 and answer.status == 403 and code in ("", "AccessDenied"):
             return s3_errors.missing(ref)
