@@ -9,7 +9,7 @@ import pytest
 from rangecache.model import ObjectRef
 from tests.azurite_server import AZURE_KEY, Azurite
 from tests.checkup.looking import Found, Skewed, look, looking
-from tests.emulators import ACCESS_KEY, PRIVATE, PUBLIC, SECRET_KEY, SeaweedFS
+from tests.emulators import ACCESS_KEY, PRIVATE, PUBLIC, SECRET_KEY, FakeGcs, SeaweedFS
 
 pytestmark = pytest.mark.emulator
 
@@ -61,6 +61,13 @@ async def test_s3_with_a_wrong_secret(seaweedfs: SeaweedFS):
     assert CANARY not in found.text
 
 
+async def test_s3_with_a_wrong_secret_and_no_bucket_to_try(seaweedfs: SeaweedFS):
+    found = await look(s3(seaweedfs, secret=CANARY))
+    step = found.step("buckets")
+    assert (step.result, "does not accept" in step.said) == ("failed", True)
+    assert CANARY not in found.text
+
+
 async def test_s3_without_credentials_for_a_private_bucket_and_for_a_public_one(seaweedfs: SeaweedFS):
     seaweedfs.put(PUBLIC, "doctor/a", b"0123456789" * 100)
     provider = s3(seaweedfs, PRIVATE, PUBLIC) | {"credentials": {"anonymous": True}}
@@ -104,6 +111,14 @@ async def test_azure_with_the_right_key_and_a_wrong_one(azurite: Azurite):
     found = await look(provider(wrong))
     assert (found.step("credentials").result, found.step("read").result) == ("ok", "failed")
     assert wrong not in found.text
+
+
+async def test_google_by_its_generation(fake_gcs: FakeGcs):
+    fake_gcs.put(PRIVATE, "doctor/a", b"0123456789" * 100)
+    endpoint, credentials = fake_gcs.tap.endpoint, {"anonymous": True}
+    found = await look({"kind": "gcs", "endpoint": endpoint, "credentials": credentials, "buckets": {PRIVATE: {}}})
+    assert found.document["result"] == "ok", found.document
+    assert found.step("validator").figures == {"pins": "generation"}
 
 
 async def test_the_replicas_of_two_services_with_a_common_checksum(seaweedfs: SeaweedFS, azurite: Azurite):

@@ -133,6 +133,16 @@ async def test_403_for_what_is_not_there(origin: Origin, setting: bool, result: 
     assert "missing_403_is_404" in step.said
 
 
+async def test_a_token_is_found_and_never_told(origin: Origin, authority: Authority, tmp_path: Path):
+    (tmp_path / "token").write_text("canary-c0ffee-token")
+    async with tls_front(port_of(origin), authority.server("localhost")) as front:
+        provider = web(f"https://localhost:{front.port}/b/", credentials={"bearer_file": str(tmp_path / "token")})
+        found = await look(provider, KEY, egress={"ca_file": authority.ca_file})
+    assert (found.step("credentials").result, found.step("read").result) == ("ok", "ok")
+    assert origin.requests[-1].headers["authorization"] == "Bearer canary-c0ffee-token"
+    assert "canary" not in found.text
+
+
 async def test_an_object_of_one_byte(origin: Origin):
     origin.put("b/key", b"x")
     assert (await look(web(f"{origin.url}b/"), KEY)).step("read").result == "warning"
