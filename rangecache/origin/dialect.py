@@ -96,10 +96,10 @@ class Dialect(Protocol):
         """What an answer that is neither 200, 206, 304, 412 nor 416 means."""
         ...
 
-    async def mend(self, answer: Answer, ref: ObjectRef) -> str | bool:
+    async def mend(self, answer: Answer, ref: ObjectRef) -> str:
         """Called for an error answer. Where something was learned (a bucket's region, a new token), so that the same
-        request addressed and signed anew may succeed: a word for what; it is then sent once more, if the ledger of
-        repeats allows it, and only once for each such word."""
+        request addressed and signed anew may succeed: a word for what, else "". It is then sent once more, if the
+        ledger of repeats allows it, and only once for each such word."""
         ...
 
     def may_redirect(self, ref: ObjectRef, to: URL) -> bool:

@@ -3,62 +3,59 @@ long ago has expired is nothing to its readers."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from rangecache.origin.recent import BUCKETS_REMEMBERED, Recent
 
 if TYPE_CHECKING:
     from rangecache.aio.clock import Clock
     from rangecache.origin.credentials import Credentials
 
-BUCKETS_REMEMBERED: Final = 1024
 UNSIGNED_S: Final = 60.0
 
 T = TypeVar("T")
 
 
 class MaybeUnsigned(Generic[T]):
-    """Credentials, and the buckets whose service has just rejected them.
+    """The buckets whose service has just rejected their credentials, by the names that clients use.
 
     Rejected credentials are renewed once. Failing that, where they were found by looking around
     (`Credentials.may_go_unsigned`), the bucket is asked without, until there are others or `UNSIGNED_S` have passed.
+    A name always comes with the same credentials.
     """
 
-    def __init__(self, credentials: Credentials[T], clock: Clock) -> None:
-        self._credentials = credentials
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._marks: OrderedDict[str, _Mark[T]] = OrderedDict()
+        self._marks: Recent[_Mark[T]] = Recent(BUCKETS_REMEMBERED)
 
-    async def usable(self, bucket: str) -> T | None:
-        """The credentials for a request to this bucket; None: send it without. Raises `Unauthenticated`."""
-        credentials = await self._credentials.get()
+    async def usable(self, bucket: str, credentials: Credentials[T]) -> T | None:
+        """What to send with a request to this bucket; None: send it without. Raises `Unauthenticated`."""
+        current = await credentials.get()
         mark = self._marks.get(bucket)
         if mark is None:
-            return credentials
-        if mark.rejected != credentials or self._clock.monotonic() >= mark.until_s:
-            del self._marks[bucket]
-            return credentials
+            return current
+        if mark.rejected != current or self._clock.monotonic() >= mark.until_s:
+            self._marks.drop(bucket)
+            return current
         return None
 
     def without(self, bucket: str) -> bool:
         """Whether this bucket's service has rejected the credentials, and it is asked without them."""
-        return bucket in self._marks
+        return self._marks.get(bucket) is not None
 
-    async def rejected(self, bucket: str) -> bool:
-        """The service does not accept the credentials: True if the request may succeed now that they were renewed, or
-        without them."""
+    async def rejected(self, bucket: str, credentials: Credentials[T]) -> str:
+        """The service does not accept the credentials. A word, as of `Dialect.mend`, where the request may succeed now
+        that they were renewed, or without them."""
         if self.without(bucket):
-            return False
-        if await self._credentials.renew():
-            return True
-        rejected = await self._credentials.get()
-        if rejected is None or not self._credentials.may_go_unsigned:
-            return False
-        self._marks[bucket] = _Mark(rejected, self._clock.monotonic() + UNSIGNED_S)
-        self._marks.move_to_end(bucket)
-        if len(self._marks) > BUCKETS_REMEMBERED:
-            self._marks.popitem(last=False)
-        return True
+            return ""
+        if await credentials.renew():
+            return "credentials"
+        rejected = await credentials.get()
+        if rejected is None or not credentials.may_go_unsigned:
+            return ""
+        self._marks.put(bucket, _Mark(rejected, self._clock.monotonic() + UNSIGNED_S))
+        return "unsigned"
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,7 +219,7 @@ class WebStore:
         its headers that prove nothing; by default those of the object itself."""
         address = address or self._address
         target, own = await address(method, asked)
-        mended: list[str | bool] = []
+        mended: list[str] = []
         redirects, home = 0, target.url.origin()
         while True:
             wire = await self._send(method, target, asked.ref, fresh=purpose == "hedge")
@@ -254,10 +254,10 @@ class WebStore:
             target = replace(target, url=to, headers=target.headers if to.origin() == target.url.origin() else own)
             self._count_detour(purpose, "redirect")
 
-    async def _mends(self, answer: Answer, ref: ObjectRef, mended: list[str | bool]) -> bool:
+    async def _mends(self, answer: Answer, ref: ObjectRef, mended: list[str]) -> bool:
         """Whether to send the request once more for what an error has taught."""
         learned = await self._dialect.mend(answer, ref)
-        if not learned or (isinstance(learned, str) and learned in mended):
+        if not learned or learned in mended:
             return False
         if self._may_repeat is not None and not self._may_repeat():
             return False

@@ -31,8 +31,12 @@ if TYPE_CHECKING:
 def azure_dialect(provider: AzureProvider, clock: Clock, ca_file: Path | None = None) -> AzureDialect:
     """A dialect with the provider's credentials, its endpoint and what is particular about its buckets. Raises
     `ConfigurationError`."""
+    endpoint = azure_endpoint(provider)
+    own = {alias: each.credentials for alias, each in provider.buckets.items() if each.credentials is not None}
+    for alias, given in own.items():
+        _check_account(alias, given, endpoint, provider.buckets[alias].bucket or alias)
     return AzureDialect(
-        endpoint=azure_endpoint(provider),
+        endpoint=endpoint,
         credentials=azure_credentials(provider.credentials, clock, ca_file),
         clock=clock,
         buckets={
@@ -40,6 +44,7 @@ def azure_dialect(provider: AzureProvider, clock: Clock, ca_file: Path | None = 
                 bucket.bucket or alias,
                 anonymous=bool(bucket.anonymous),
                 missing_403_is_404=bucket.missing_403_is_404,
+                credentials=azure_credentials(own[alias], clock, ca_file) if alias in own else None,
             )
             for alias, bucket in provider.buckets.items()
         },
@@ -50,15 +55,33 @@ def azure_endpoint(provider: AzureProvider) -> Endpoint:
     """Where the provider's buckets are. Reads the connection string once, as that may say it. Raises
     `ConfigurationError`."""
     given = provider.credentials
-    address, account = provider.endpoint, given.account
+    said = _connection_string(given)
+    if said is None:
+        return Endpoint.parse(provider.endpoint, given.account)
+    return Endpoint.parse(provider.endpoint or said.endpoint, given.account or said.account)
+
+
+def _check_account(alias: str, given: AzureCredentials, endpoint: Endpoint, bucket: str) -> None:
+    """A bucket's own credentials do not say where it is, and those of another account would be rejected there."""
+    said = _connection_string(given)
+    account = given.account or (None if said is None else said.account)
+    if account is None or endpoint.bucket_fault(bucket):
+        return
+    if (its := endpoint.place(bucket).account) != account:
+        raise ConfigurationError(
+            f"bucket {alias}: its credentials are of account {account}, and it is in account {its};"
+            " give each account a provider of its own, or name buckets as <account>.<container>"
+        )
+
+
+def _connection_string(given: AzureCredentials) -> ConnectionString | None:
     text = given.connection_string_file or _revealed(given.connection_string)
-    if text is not None:
-        try:
-            said = ConnectionString.read(read_secret(text))
-        except CredentialsUnavailable as error:
-            raise ConfigurationError(f"providers: {error}") from error
-        address, account = address or said.endpoint, account or said.account
-    return Endpoint.parse(address, account)
+    if text is None:
+        return None
+    try:
+        return ConnectionString.read(read_secret(text))
+    except CredentialsUnavailable as error:
+        raise ConfigurationError(f"providers: {error}") from error
 
 
 def azure_credentials(

@@ -30,6 +30,7 @@ def gcs_dialect(provider: GcsProvider, clock: Clock, egress: Egress) -> GcsDiale
                 anonymous=bool(bucket.anonymous),
                 billed_project=provider.project if bucket.requester_pays else None,
                 missing_403_is_404=bucket.missing_403_is_404,
+                credentials=None if bucket.credentials is None else gcs_credentials(bucket.credentials, clock, egress),
             )
             for alias, bucket in provider.buckets.items()
         },

@@ -260,6 +260,17 @@ async def test_a_private_container_behind_an_expired_login_says_how_to_renew_it(
         await read(connect(Found(SAS)), REF)
 
 
+async def test_a_container_may_have_credentials_of_its_own(connect, origin: Origin) -> None:
+    own = AzureBucket("data", credentials=Static(NEWER, "the SAS token of the container"))
+    store = connect(alias=own)
+    for bucket in ("alias", REF.bucket):
+        await read(store, ObjectRef(REF.provider, bucket, "k"))
+    assert [NEWER.query in each.target for each in origin.requests] == [True, False]
+    origin.fail(None, says(403, "AuthenticationFailed"), times=99)
+    with pytest.raises(Unauthenticated, match="the SAS token of the container"):
+        await read(store, ObjectRef(REF.provider, "alias", "k"))
+
+
 async def test_a_configured_credential_is_never_left_away(connect, origin: Origin) -> None:
     origin.fail(None, says(403, "AuthenticationFailed"), times=99)
     with pytest.raises(Unauthenticated, match="the SAS token of the configuration"):

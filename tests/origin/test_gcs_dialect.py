@@ -178,6 +178,17 @@ async def test_a_public_bucket_is_read_without_a_token_that_is_rejected_and_late
     assert ["authorization" in each.headers for each in origin.requests[4:]] == [True, False]
 
 
+async def test_a_bucket_may_have_a_token_of_its_own(connect, origin: Origin) -> None:
+    own = GcsBucket("data", credentials=Static("other", "the token of the bucket"))
+    store = connect(buckets={"alias": own})
+    for bucket in ("alias", "data"):
+        await read(store, ObjectRef("gs", bucket, "k"))
+    assert [each.headers["authorization"] for each in origin.requests] == ["Bearer other", "Bearer canary"]
+    origin.fail("data/k", Status(401), times=None)
+    with pytest.raises(Unauthenticated, match="does not accept the token of the bucket"):
+        await read(store, ObjectRef("gs", "alias", "k"))
+
+
 async def test_a_token_that_was_asked_for_by_name_is_never_left_out(connect, origin: Origin) -> None:
     origin.fail("data/k", Status(401, body=xml("AuthenticationRequired")), times=None)
     with pytest.raises(Unauthenticated, match="does not accept the token"):
@@ -195,6 +206,11 @@ def test_a_token_never_crosses_the_network_in_clear(clock) -> None:
     for credentials in (Static("canary", "the token"), Ambient("canary")):
         with pytest.raises(ConfigurationError, match="in the clear"):
             GcsDialect(credentials=credentials, clock=clock, endpoint="http://gcs.example.org")
+        bucket = GcsBucket("data", credentials=credentials)
+        with pytest.raises(ConfigurationError, match="in the clear"):
+            GcsDialect(
+                credentials=Anonymous(), clock=clock, endpoint="http://gcs.example.org", buckets={"data": bucket}
+            )
     GcsDialect(credentials=Anonymous(), clock=clock, endpoint="http://gcs.example.org")
 
 

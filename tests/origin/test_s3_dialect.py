@@ -24,10 +24,11 @@ from rangecache.errors import (
 from rangecache.model import ETag, ObjectMeta, ObjectRef
 from rangecache.origin.credentials import Anonymous, Static
 from rangecache.origin.dialect import Answer
-from rangecache.origin.providers.s3 import UNSIGNED_S, S3Dialect
+from rangecache.origin.providers.s3 import S3Dialect
 from rangecache.origin.providers.s3_buckets import BUCKETS_REMEMBERED, S3Bucket
 from rangecache.origin.providers.s3_credentials import STATIC, S3Credentials
 from rangecache.origin.providers.s3_signing import sign
+from rangecache.origin.unsigned import UNSIGNED_S
 from rangecache.origin.web import MinRate, WebStore
 from rangecache.ranges import ByteRange
 from rangecache.testing.faults import Redirect, Status
@@ -419,6 +420,20 @@ async def test_an_unsigned_request_that_is_rejected_too_is_the_last(connect, ori
             await read(store, REF)
     assert [unsigned(each) for each in origin.requests] == [False, True, True]
     assert credentials.renewals == 1
+
+
+async def test_a_name_with_keys_of_its_own_is_not_left_unsigned_when_another_name_of_its_bucket_is(
+    connect, origin: Origin
+) -> None:
+    origin.fail("data/k", EXPIRED, times=None, when=signed_with(KEYS))
+    own = S3Bucket("data", credentials=Static(NEWER, "the keys of the bucket"))
+    store = connect(Renewable(KEYS), buckets={"alias": own})
+    for bucket in ("data", "alias", "data"):
+        await read(store, ObjectRef("s3", bucket, "k"))
+    assert [unsigned(each) for each in origin.requests] == [False, True, False, True]
+    origin.fail("data/k", DENIED, times=None)
+    with pytest.raises(PermissionDenied, match="the keys of the bucket"):
+        await read(store, ObjectRef("s3", "alias", "k"))
 
 
 async def test_an_anonymous_bucket_is_never_signed_for_nor_its_credentials_renewed(connect, origin: Origin) -> None:

@@ -44,12 +44,12 @@ class Signing(HttpDialect):
         target = await super().target(method, ref, headers, pinned)
         return replace(target, headers={**headers, "Authorization": self.token})
 
-    async def mend(self, answer: Answer, ref: ObjectRef) -> bool:
+    async def mend(self, answer: Answer, ref: ObjectRef) -> str:
         self.refusals.append(answer)
         if answer.status == 403 and self.lessons:
             self.token = self.lessons.pop(0)
-            return True
-        return False
+            return self.token
+        return ""
 
     def may_redirect(self, ref: ObjectRef, to: URL) -> bool:
         return True

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rangecache.aio.clock import SystemClock
+from rangecache.errors import ConfigurationError
 from rangecache.patterns import first_match
+from rangecache.wiring.azure import azure_dialect
 
 if TYPE_CHECKING:
     from tests.settings.conftest import Configuration, Faults
@@ -207,3 +210,31 @@ def test_what_google_would_refuse_or_others_could_read_is_refused(faults: Faults
 )
 def test_what_google_takes_is_accepted(configuration: Configuration, written: str) -> None:
     assert configuration(f"providers: {{g: {{kind: gcs, {written}}}}}").providers["g"].kind == "gcs"
+
+
+@pytest.mark.parametrize("kind", ["s3", "gcs", "azure"])
+def test_a_bucket_has_credentials_or_is_anonymous(faults: Faults, kind: str) -> None:
+    bucket = "{credentials: {command: print-it}, anonymous: true}"
+    (fault,) = faults(f"providers: {{p: {{kind: {kind}, buckets: {{data: {bucket}}}}}}}")
+    assert "bucket data: expected credentials or anonymous, not both" in fault
+
+
+def test_the_token_of_a_bucket_is_not_sent_in_clear_either(faults: Faults) -> None:
+    own = "buckets: {data: {credentials: {%s: true}}}"
+    open_to_all = "endpoint: 'http://example.org/acc', credentials: {anonymous: true}"
+    for kind, source in (("gcs", "metadata"), ("azure", "managed_identity")):
+        (fault,) = faults(f"providers: {{p: {{kind: {kind}, {open_to_all}, {own % source}}}}}")
+        assert "token" in fault
+
+
+def test_the_key_of_another_account_than_the_containers_is_refused(configuration: Configuration) -> None:
+    own = "credentials: {account: other, account_key: a2V5}"
+    written = f"providers: {{az: {{kind: azure, credentials: {{account: mine}}, buckets: {{data: {{{own}}}}}}}}}"
+    azure = configuration(written).providers["az"]
+    assert azure.kind == "azure"
+    with pytest.raises(ConfigurationError, match=r"bucket data: .* account other, and it is in account mine"):
+        azure_dialect(azure, SystemClock())
+    named = f"providers: {{az: {{kind: azure, buckets: {{data: {{bucket: other.data, {own}}}}}}}}}"
+    elsewhere = configuration(named).providers["az"]
+    assert elsewhere.kind == "azure"
+    azure_dialect(elsewhere, SystemClock())

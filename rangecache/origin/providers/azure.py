@@ -6,7 +6,7 @@ gives it an alias or particulars. Azure has no suffix ranges: a store with this 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from yarl import URL
@@ -42,6 +42,8 @@ class AzureBucket:
     """Never prove who asks for it."""
     missing_403_is_404: bool = False
     """Take a refusal for "no such object", which is what it may mean."""
+    credentials: Credentials[AzureCredential] | None = field(default=None, compare=False)
+    """In place of the provider's."""
 
 
 class AzureDialect:
@@ -67,7 +69,7 @@ class AzureDialect:
         self._credentials = credentials
         self._clock = clock
         self._buckets = dict(buckets or {})
-        self._unsigned = MaybeUnsigned(credentials, clock)
+        self._unsigned: MaybeUnsigned[AzureCredential] = MaybeUnsigned(clock)
         for alias, each in self._buckets.items():
             if fault := endpoint.bucket_fault(each.bucket):
                 raise ConfigurationError(f"bucket {alias}: the name {each.bucket!r} {fault}")
@@ -114,10 +116,11 @@ class AzureDialect:
         account = self._endpoint.of_account()
         if account is None:
             raise NotListable(f"no account is configured for {provider}; set credentials.account, or name a container")
-        credential = await self._unsigned.usable("")
+        credential = await self._unsigned.usable("", self._credentials)
         if credential is None:
             raise NotListable(f"without credentials the containers of {provider} cannot be listed; name one")
-        return self._carrying(credential, "GET", account, account.containers(azure_listing.container_query(at)), {})
+        url = account.containers(azure_listing.container_query(at))
+        return self._carrying(self._credentials, credential, "GET", account, url, {})
 
     def read_buckets(self, body: bytes) -> BucketPage:
         """An `EnumerationResults` of containers."""
@@ -134,25 +137,24 @@ class AzureDialect:
     def error(self, answer: Answer, ref: ObjectRef) -> OriginError:
         """By Azure's error code, else by status."""
         options = self._options(ref)
-        source = _ANONYMOUS if options.anonymous else self._credentials
-        signs = source.signs and not self._unsigned.without(options.bucket)
+        source = self._credentials_of(options)
+        signs = source.signs and not self._unsigned.without(ref.bucket)
         if options.missing_403_is_404 and azure_errors.hides_absence(answer, signed=signs):
             said = f"{answer.status} {azure_errors.read_code(answer)}".strip()
             return azure_errors.missing(ref, f"{said}, by missing_403_is_404")
         if source.signs and not signs and azure_errors.wants_credentials(answer):
             return Unauthenticated(
-                f"Azure no longer accepts {self._credentials.describe()}, and the container {ref.provider}/{ref.bucket}"
+                f"Azure no longer accepts {source.describe()}, and the container {ref.provider}/{ref.bucket}"
                 f" cannot be read without; renew them, for instance with az login"
                 f" ({answer.status} {azure_errors.read_code(answer)})"
             )
         return azure_errors.explain(answer, ref, azure_errors.Sent(source.describe(), signed=signs))
 
-    async def mend(self, answer: Answer, ref: ObjectRef) -> bool:
+    async def mend(self, answer: Answer, ref: ObjectRef) -> str:
         """Renew rejected credentials, or go on without them."""
-        options = self._options(ref)
-        if options.anonymous or not azure_errors.rejects_credentials(answer):
-            return False
-        return await self._unsigned.rejected(options.bucket)
+        if not azure_errors.rejects_credentials(answer):
+            return ""
+        return await self._unsigned.rejected(ref.bucket, self._credentials_of(self._options(ref)))
 
     def may_redirect(self, ref: ObjectRef, to: URL) -> bool:
         """Never: Azure does not redirect those who read blobs."""
@@ -161,24 +163,36 @@ class AzureDialect:
     async def aclose(self) -> None:
         """Give up on credentials that are being fetched."""
         await self._credentials.aclose()
+        for each in self._buckets.values():
+            if each.credentials is not None:
+                await each.credentials.aclose()
 
     def __repr__(self) -> str:
         return f"<AzureDialect {self._endpoint.base}>"
 
     async def _signed(self, method: str, url: str, ref: ObjectRef, headers: Mapping[str, str]) -> Target:
-        options = self._options(ref)
-        credential = None if options.anonymous else await self._unsigned.usable(options.bucket)
-        return self._carrying(credential, method, self._place(ref), url, headers)
+        source = self._credentials_of(self._options(ref))
+        credential = await self._unsigned.usable(ref.bucket, source)
+        return self._carrying(source, credential, method, self._place(ref), url, headers)
 
     def _carrying(
-        self, credential: AzureCredential | None, method: str, place: Place, url: str, headers: Mapping[str, str]
+        self,
+        source: Credentials[AzureCredential],
+        credential: AzureCredential | None,
+        method: str,
+        place: Place,
+        url: str,
+        headers: Mapping[str, str],
     ) -> Target:
         if isinstance(credential, Bearer) and not place.secure:
-            if not self._credentials.may_go_unsigned:
+            if not source.may_go_unsigned:
                 raise Unauthenticated("a token is not sent over plain http; give the endpoint an https:// address")
             credential = None
         address, sent = prove(method, url, headers, credential, now_s=self._clock.wall())
         return Target(URL(address, encoded=True), sent)
+
+    def _credentials_of(self, options: AzureBucket) -> Credentials[AzureCredential]:
+        return _ANONYMOUS if options.anonymous else options.credentials or self._credentials
 
     def _place(self, ref: ObjectRef) -> Place:
         return self._endpoint.place(self._options(ref).bucket)

@@ -11,10 +11,11 @@ request says so, and an answer that was changed all the same is refused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from rangecache.errors import BadRequest, ConfigurationError, InvalidAnswer, NotListable, Unauthenticated
+from rangecache.model import ObjectRef
 from rangecache.origin import answers
 from rangecache.origin.credentials import Anonymous
 from rangecache.origin.dialect import Target
@@ -23,13 +24,13 @@ from rangecache.origin.providers.gcs_address import Endpoint, bucket_fault, is_g
 from rangecache.origin.unsigned import MaybeUnsigned
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from yarl import URL
 
     from rangecache.aio.clock import Clock
     from rangecache.errors import OriginError
-    from rangecache.model import ETag, ObjectMeta, ObjectRef
+    from rangecache.model import ETag, ObjectMeta
     from rangecache.origin.base import BucketPage, ListPage
     from rangecache.origin.credentials import Credentials
     from rangecache.origin.dialect import Answer
@@ -52,6 +53,8 @@ class GcsBucket:
     """The project that pays for requests to it (requester pays)."""
     missing_403_is_404: bool = False
     """Take refused access for "no such object", which is what it may mean to those who may not list."""
+    credentials: Credentials[str] | None = field(default=None, compare=False)
+    """In place of the provider's."""
 
 
 _NO_BUCKET: Final = GcsBucket("")
@@ -85,9 +88,9 @@ class GcsDialect:
         self._endpoint = Endpoint.parse(endpoint)
         self._credentials = credentials
         self._project = project
-        self._tokens = MaybeUnsigned(credentials, clock)
+        self._tokens: MaybeUnsigned[str] = MaybeUnsigned(clock)
         self._buckets = dict(buckets or {})
-        if not isinstance(credentials, Anonymous) and not self._endpoint.may_see_tokens:
+        if not self._endpoint.may_see_tokens and not all(isinstance(each, Anonymous) for each in self._sources()):
             raise ConfigurationError(
                 "a token would cross the network in the clear: give the endpoint with https, or set anonymous: true"
             )
@@ -116,7 +119,7 @@ class GcsDialect:
         options = self._options(ref)
         generation = ref.version if pinned is None else pinned.validator.removeprefix(_GENERATION)
         url = self._endpoint.object(options.bucket, ref.key, generation)
-        return Target(url, {**headers, "Accept-Encoding": "gzip", **await self._proof(options)})
+        return Target(url, {**headers, "Accept-Encoding": "gzip", **await self._proof(ref)})
 
     def check_listable(self, below: ObjectRef) -> None:
         """Every bucket has a listing; whether it may be seen only the service can say."""
@@ -125,7 +128,7 @@ class GcsDialect:
         """Objects: list."""
         options = self._options(below)
         url = self._endpoint.objects(options.bucket, gcs_listing.objects_query(below.key, delimiter, at))
-        return Target(url, await self._proof(options))
+        return Target(url, await self._proof(below))
 
     def read_listing(self, body: bytes) -> ListPage:
         """A `storage#objects`."""
@@ -135,7 +138,7 @@ class GcsDialect:
         """Buckets: list. Raises `NotListable` where no project is configured: buckets are those of one."""
         if self._project is None:
             raise NotListable(f"the buckets of {provider} can be listed once its project is configured; name a bucket")
-        proof = await self._proof(_NO_BUCKET)
+        proof = await self._proof(ObjectRef(provider, "", ""))
         if not proof:
             raise NotListable(f"without credentials the buckets of {provider} cannot be listed; name one")
         return Target(self._endpoint.buckets(gcs_listing.buckets_query(self._project, at)), proof)
@@ -164,36 +167,35 @@ class GcsDialect:
     def error(self, answer: Answer, ref: ObjectRef) -> OriginError:
         """By the code or reason in the answer, else by status."""
         options = self._options(ref)
-        signed = self._signs(options)
+        source, signed = self._credentials_of(options), self._signs(ref)
         code = gcs_errors.read_code(answer.body)
         refused = answer.status == 403 or (answer.status == 401 and not signed)
         if options.missing_403_is_404 and not answer.listing and refused and code in ("", "AccessDenied", "forbidden"):
             return gcs_errors.missing(ref, f"{answer.status}, by missing_403_is_404")
-        if self._tokens.without(options.bucket) and answer.status in (401, 403) and not options.anonymous:
+        if self._tokens.without(ref.bucket) and answer.status in (401, 403):
             return Unauthenticated(
-                f"Google Cloud Storage no longer accepts {self._credentials.describe()}, and the bucket"
+                f"Google Cloud Storage no longer accepts {source.describe()}, and the bucket"
                 f" {ref.provider}/{ref.bucket} cannot be read without; renew them, a login of your own with"
                 f" {gcs_errors.LOGIN} ({answer.status} {code})"
             )
         if not ref.bucket and answer.status in (401, 403):
-            return gcs_errors.unlisted_buckets(ref.provider, self._credentials.describe(), code)
-        source = _ANONYMOUS if options.anonymous else self._credentials
+            return gcs_errors.unlisted_buckets(ref.provider, source.describe(), code)
         return gcs_errors.explain(answer, ref, gcs_errors.Sent(source.describe(), signed))
 
-    async def mend(self, answer: Answer, ref: ObjectRef) -> bool:
+    async def mend(self, answer: Answer, ref: ObjectRef) -> str:
         """Renew a rejected token, or go on without."""
-        options = self._options(ref)
-        if not self._signs(options) or not gcs_errors.rejects_credentials(answer):
-            return False
-        return await self._tokens.rejected(options.bucket)
+        if not self._signs(ref) or not gcs_errors.rejects_credentials(answer):
+            return ""
+        return await self._tokens.rejected(ref.bucket, self._credentials_of(self._options(ref)))
 
     def may_redirect(self, ref: ObjectRef, to: URL) -> bool:
         """Never: the service does not redirect reads."""
         return False
 
     async def aclose(self) -> None:
-        """Give up on a token that is being fetched."""
-        await self._credentials.aclose()
+        """Give up on tokens that are being fetched."""
+        for each in self._sources():
+            await each.aclose()
 
     def __repr__(self) -> str:
         return f"<GcsDialect {self._endpoint.base}>"
@@ -208,13 +210,23 @@ class GcsDialect:
             raise BadRequest(f"the name of a bucket of Google Cloud Storage {fault}")
         return GcsBucket(ref.bucket)
 
-    def _signs(self, options: GcsBucket) -> bool:
-        """Whether a request to this bucket carries a token, as things stand."""
-        return not options.anonymous and self._credentials.signs and not self._tokens.without(options.bucket)
+    def _sources(self) -> Iterator[Credentials[str]]:
+        yield self._credentials
+        for each in self._buckets.values():
+            if each.credentials is not None:
+                yield each.credentials
 
-    async def _proof(self, options: GcsBucket) -> dict[str, str]:
+    def _credentials_of(self, options: GcsBucket) -> Credentials[str]:
+        return _ANONYMOUS if options.anonymous else options.credentials or self._credentials
+
+    def _signs(self, ref: ObjectRef) -> bool:
+        """Whether a request to its bucket carries a token, as things stand."""
+        return self._credentials_of(self._options(ref)).signs and not self._tokens.without(ref.bucket)
+
+    async def _proof(self, ref: ObjectRef) -> dict[str, str]:
         """The headers that say who asks, and who pays."""
-        token = None if options.anonymous else await self._tokens.usable(options.bucket)
+        options = self._options(ref)
+        token = await self._tokens.usable(ref.bucket, self._credentials_of(options))
         proof = {} if token is None else {"Authorization": f"Bearer {token}"}
         if options.billed_project is not None and token is not None:
             proof["x-goog-user-project"] = options.billed_project

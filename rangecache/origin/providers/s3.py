@@ -6,7 +6,6 @@ is asked for in `REGION_FIRST`; the answer from elsewhere names its region, whic
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from yarl import URL
@@ -16,8 +15,9 @@ from rangecache.origin.credentials import Anonymous
 from rangecache.origin.dialect import Target
 from rangecache.origin.providers import s3_errors, s3_listing
 from rangecache.origin.providers.s3_address import Endpoint, has_dot_segment
-from rangecache.origin.providers.s3_buckets import AUTO, BUCKETS_REMEMBERED, Buckets, Recent, Service
+from rangecache.origin.providers.s3_buckets import AUTO, Buckets, Service
 from rangecache.origin.providers.s3_signing import sign
+from rangecache.origin.unsigned import MaybeUnsigned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from rangecache.origin.providers.s3_buckets import S3Bucket
     from rangecache.origin.providers.s3_credentials import S3Credentials
 
-UNSIGNED_S: Final = 60.0
-
 # The statuses by which a region says that the bucket is in another one. Not 404, 429 or 5xx: those are final, whatever
 # region they name, and repeating them here would be outside every budget.
 _MISROUTED: Final = frozenset({301, 302, 307, 308, 400, 403})
@@ -45,8 +43,7 @@ class S3Dialect:
 
     Where credentials were found by looking around (`Credentials.may_go_unsigned`) and the service rejects them as
     expired or unknown, they are renewed once, and failing that the request is sent unsigned: a public bucket needs
-    none. That is remembered for the bucket until there are other credentials, `UNSIGNED_S` at most. Refused access
-    (403 AccessDenied) is no reason to go unsigned.
+    none: see `MaybeUnsigned`. Refused access (403 AccessDenied) is no reason to go unsigned.
 
     A missing bucket is `NotFound` like a missing object: the origin said that it is not there.
 
@@ -74,7 +71,7 @@ class S3Dialect:
         self._buckets = Buckets(
             buckets or {}, region=region, region_first=self._service.region_first, aws=endpoint is None
         )
-        self._unsigned: Recent[_Unsigned] = Recent(BUCKETS_REMEMBERED)
+        self._unsigned: MaybeUnsigned[S3Credentials] = MaybeUnsigned(clock)
 
     def source(self, ref: ObjectRef) -> str:
         """The service and the bucket's own name, whatever alias it is asked for by."""
@@ -99,7 +96,7 @@ class S3Dialect:
         bucket = self._buckets[ref.bucket]
         if ref.version is not None and not self._service.versions:
             raise BadRequest("this service does not know versionId and would answer with another version; remove it")
-        credentials = await self._usable(bucket)
+        credentials = await self._unsigned.usable(ref.bucket, self._credentials_of(bucket))
         region = self._buckets.region(bucket)
         address = self._endpoint.address(bucket.bucket, ref.key, region, ref.version)
         if credentials is None and has_dot_segment(ref.key) and self._endpoint.path_style(bucket.bucket):
@@ -122,7 +119,7 @@ class S3Dialect:
     async def listing(self, below: ObjectRef, delimiter: str, at: str | None) -> Target:
         """ListObjectsV2, signed as every other request."""
         bucket = self._buckets[below.bucket]
-        credentials = await self._usable(bucket)
+        credentials = await self._unsigned.usable(below.bucket, self._credentials_of(bucket))
         region = self._buckets.region(bucket)
         url = self._endpoint.listing(bucket.bucket, region, s3_listing.query(below.key, delimiter, at))
         headers = bucket.headers()
@@ -137,7 +134,7 @@ class S3Dialect:
     async def bucket_listing(self, provider: str, at: str | None) -> Target:
         """ListBuckets. Only AWS is asked for pages: not every other service knows them."""
         everything = self._buckets[""]
-        credentials = await self._usable(everything)
+        credentials = await self._unsigned.usable("", self._credentials_of(everything))
         region = self._buckets.region(everything)
         query = s3_listing.buckets_query(at, paged=self._endpoint.base is None)
         url = self._endpoint.service(region, query)
@@ -167,7 +164,7 @@ class S3Dialect:
             return s3_errors.unlisted_buckets(ref.provider, credentials.describe(), code)
         if bucket.missing_403_is_404 and answer.status == 403 and code in ("", "AccessDenied"):
             return s3_errors.missing(ref)
-        if self._goes_unsigned(bucket) and answer.status in (401, 403):
+        if self._unsigned.without(ref.bucket) and answer.status in (401, 403):
             return Unauthenticated(
                 f"S3 no longer accepts {credentials.describe()}, and the bucket {ref.provider}/{ref.bucket}"
                 f" cannot be read without; renew them, for instance with aws sso login ({answer.status} {code})"
@@ -186,16 +183,9 @@ class S3Dialect:
         bucket = self._buckets[ref.bucket]
         if answer.status in _MISROUTED and self._buckets.learn_region(bucket, s3_errors.region_told(answer)):
             return "region"
-        credentials = self._credentials_of(bucket)
-        if self._goes_unsigned(bucket) or not s3_errors.rejects_credentials(answer):
+        if not s3_errors.rejects_credentials(answer):
             return ""
-        if await credentials.renew():
-            return "credentials"
-        rejected = await credentials.get()
-        if rejected is None or not credentials.may_go_unsigned:
-            return ""
-        self._unsigned.put(bucket.bucket, _Unsigned(rejected, self._clock.monotonic() + UNSIGNED_S))
-        return "unsigned"
+        return await self._unsigned.rejected(ref.bucket, self._credentials_of(bucket))
 
     def may_redirect(self, ref: ObjectRef, to: URL) -> bool:
         """Only to the same bucket at the same service: AWS redirects requests for new buckets for some hours (307)."""
@@ -210,27 +200,5 @@ class S3Dialect:
     def __repr__(self) -> str:
         return f"<S3Dialect {self._endpoint.base or 'aws'}>"
 
-    # --- who asks -------------------------------------------------------------------------------------------------
-
     def _credentials_of(self, bucket: S3Bucket) -> Credentials[S3Credentials]:
         return _ANONYMOUS if bucket.anonymous else bucket.credentials or self._credentials
-
-    async def _usable(self, bucket: S3Bucket) -> S3Credentials | None:
-        """The credentials, unless this bucket's service has just rejected these very ones."""
-        credentials = await self._credentials_of(bucket).get()
-        mark = self._unsigned.get(bucket.bucket)
-        if mark is None:
-            return credentials
-        if mark.rejected != credentials or self._clock.monotonic() >= mark.until_s:
-            self._unsigned.drop(bucket.bucket)
-            return credentials
-        return None
-
-    def _goes_unsigned(self, bucket: S3Bucket) -> bool:
-        return not bucket.anonymous and self._unsigned.get(bucket.bucket) is not None
-
-
-@dataclass(frozen=True, slots=True)
-class _Unsigned:
-    rejected: S3Credentials
-    until_s: float

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from rangecache.errors import BadRequest, ConfigurationError
 from rangecache.origin.providers.s3_address import AccessPoint, bucket_fault, is_arn, unsupported
+from rangecache.origin.recent import BUCKETS_REMEMBERED, Recent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 AUTO: Final = "auto"
 REGION_FIRST: Final = "us-east-1"  # AWS routes a bucket's first request from there; other services take it as it comes
-BUCKETS_REMEMBERED: Final = 1024
-
-_V = TypeVar("_V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,29 +113,3 @@ class Buckets:
         if fault := bucket_fault(name) or (unsupported(name) if self._aws else ""):
             raise ConfigurationError(f"bucket {alias}: the name {name!r} {fault}")
         return bucket
-
-
-class Recent(Generic[_V]):
-    """A dictionary that forgets what was used longest ago once it holds `limit` entries."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._values: OrderedDict[str, _V] = OrderedDict()
-
-    def get(self, key: str) -> _V | None:
-        """What is remembered for `key`."""
-        value = self._values.get(key)
-        if value is not None:
-            self._values.move_to_end(key)
-        return value
-
-    def put(self, key: str, value: _V) -> None:
-        """Remember it."""
-        self._values[key] = value
-        self._values.move_to_end(key)
-        if len(self._values) > self._limit:
-            self._values.popitem(last=False)
-
-    def drop(self, key: str) -> None:
-        """Forget it."""
-        self._values.pop(key, None)

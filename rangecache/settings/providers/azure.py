@@ -88,6 +88,8 @@ class AzureBucket(Section):
     """The container, or `<account>.<container>` where no account is configured. null: the name it is listed under."""
     anonymous: bool | None = None
     """true: its requests carry no credentials. null: the provider's `credentials` say."""
+    credentials: AzureCredentials | None = None
+    """Who we are towards this bucket, as the provider's `credentials`. null: those."""
     missing_403_is_404: bool = False
     """true: a plain refusal (403) means that there is no such object, and so does ResourceNotFound to a request without
     credentials."""
@@ -116,8 +118,13 @@ class AzureProvider(Section):
     """Aliases and particulars of buckets, by the name that clients use."""
 
     @model_validator(mode="after")
-    def _tokens_over_tls(self) -> AzureProvider:
-        own = self.credentials
-        if (own.managed_identity or own.workload_identity) and (self.endpoint or "").startswith("http:"):
+    def _can_be_proved(self) -> AzureProvider:
+        sources = [self.credentials]
+        for name, bucket in self.buckets.items():
+            if bucket.anonymous and bucket.credentials is not None:
+                raise ValueError(f"bucket {name}: expected credentials or anonymous, not both")
+            sources.append(bucket.credentials or self.credentials)
+        tokens = any(own.managed_identity or own.workload_identity for own in sources)
+        if tokens and (self.endpoint or "").startswith("http:"):
             raise ValueError("the token of an identity is not sent over plain http: give an endpoint with https://")
         return self

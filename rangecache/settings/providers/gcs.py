@@ -66,6 +66,8 @@ class GcsBucket(Section):
     """The bucket's name at the service. null: the name it is listed under."""
     anonymous: bool | None = None
     """true: its requests carry no token. null: the provider's `credentials` say."""
+    credentials: GcsCredentials | None = None
+    """Who we are towards this bucket, as the provider's `credentials`. null: those."""
     requester_pays: bool = False
     """true: requests to it are billed to the provider's `project`."""
     listing: ListingMode = "auto"
@@ -96,11 +98,16 @@ class GcsProvider(Section):
 
     @model_validator(mode="after")
     def _can_be_sent(self) -> GcsProvider:
-        payers = [name for name, bucket in self.buckets.items() if bucket.requester_pays]
-        nobody = self.project is None or self.credentials.anonymous
-        if payers and (nobody or any(self.buckets[name].anonymous for name in payers)):
-            raise ValueError(f"requester_pays of {payers[0]}: somebody has to pay: set project and credentials")
-        if self.endpoint is not None and not self.credentials.anonymous and not _is_private(self.endpoint):
+        sources = [self.credentials]
+        for name, bucket in self.buckets.items():
+            if bucket.anonymous and bucket.credentials is not None:
+                raise ValueError(f"bucket {name}: expected credentials or anonymous, not both")
+            own = bucket.credentials or self.credentials
+            sources.append(own)
+            if bucket.requester_pays and (self.project is None or own.anonymous or bucket.anonymous):
+                raise ValueError(f"requester_pays of {name}: somebody has to pay: set project and credentials")
+        shows_tokens = self.endpoint is not None and not _is_private(self.endpoint)
+        if shows_tokens and not all(each.anonymous for each in sources):
             raise ValueError("a token would cross the network in clear: give an endpoint with https, or set anonymous")
         return self
 
