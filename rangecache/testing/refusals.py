@@ -109,6 +109,7 @@ S3: Final = (
         (400, "IllegalLocationConstraintException"),
         (400, "InvalidRequest"),
         (405, "MethodNotAllowed"),
+        (600, ""),
     ),
     Refusal("s3", 403, "AccessDenied", "kms:Decrypt", {"Message": "arn is not authorized to perform: kms:Decrypt on"}),
     Refusal("s3", 301, "PermanentRedirect", more={"Region": "eu-west-3"}),
@@ -149,6 +150,7 @@ AZURE: Final = _rows(
     (400, "InvalidVersionId"),
     (400, "InvalidHeaderValue"),
     (302, ""),
+    (600, ""),
 )
 GCS: Final = _rows(
     "gcs",
@@ -186,6 +188,7 @@ GCS: Final = _rows(
     (502, "backendError"),
     (302, ""),
     (400, "InvalidArgument"),
+    (600, ""),
 )
 HTTP: Final = _rows(
     "http",
@@ -203,5 +206,6 @@ HTTP: Final = _rows(
     (400, ""),
     (405, ""),
     (451, ""),
+    (600, ""),
 )
 REFUSALS: Final = {"s3": S3, "azure": AZURE, "gcs": GCS, "http": HTTP}

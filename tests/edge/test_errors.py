@@ -18,7 +18,7 @@ from rangecache.origin.providers import azure_errors, gcs_errors, s3_errors
 from rangecache.server.problems import problem_of
 from rangecache.testing.error_table import dialects, meaning, table
 from rangecache.testing.refusals import REFUSALS, Refusal
-from tests.edge.dressed import BUCKET, SECRET, Dressed
+from tests.dressed import BUCKET, SECRET, Dressed
 from tests.edge.rig import HurriedClock, running
 
 if TYPE_CHECKING:

@@ -105,7 +105,7 @@ def explain(answer: Answer, ref: ObjectRef, sent: Sent) -> OriginError:
             retry_after_s=answers.retry_after(answer.headers),
             throttled=True,
         )
-    if code in _PASSING or status == 408 or status >= 500:
+    if code in _PASSING or status == 408 or 500 <= status <= 599:
         return Unavailable(f"Azure failed ({said})", retry_after_s=answers.retry_after(answer.headers))
     return _refusal(answer, ref, sent, said)
 

@@ -98,7 +98,7 @@ def explain(answer: Answer, ref: ObjectRef, sent: Sent) -> OriginError:
             retry_after_s=answers.retry_after(answer.headers),
             throttled=True,
         )
-    if status == 408 or status >= 500:
+    if status == 408 or 500 <= status <= 599:
         return Unavailable(f"Google Cloud Storage failed ({said})", retry_after_s=answers.retry_after(answer.headers))
     return _refusal(answer, ref, code, sent, said)
 

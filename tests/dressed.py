@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs
+
+from rangecache.testing.answers import Answer
+from rangecache.testing.faults import Status
+from rangecache.testing.origin import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from rangecache.testing.connection import Gate
+    from rangecache.testing.log import LoggedRequest
 
 BUCKET: Final = "data"
 ACCOUNT: Final = "account"
@@ -46,3 +56,35 @@ class Dressed:
             case _:
                 buckets = {BUCKET: {"url": f"{url}{BUCKET}/"}}
                 return {"kind": "http", "buckets": buckets, "credentials": {"bearer_file": str(self.secret_file)}}
+
+
+class DressedOrigin(Origin):
+    """The origin, lies and all, with what only the service of a kind says: S3 nothing, Azure its codes, Google Cloud
+    Storage a generation for each strong tag, which reads may ask for."""
+
+    def __init__(self, kind: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.kind = kind
+
+    async def prepare(self, request: LoggedRequest) -> tuple[Answer, Gate | None]:
+        """As every origin, dressed after everything else."""
+        answer, gate = await super().prepare(request)
+        if self.kind == "azure" and answer.status in (404, 410):
+            answer = answer.with_headers({"x-ms-error-code": "BlobNotFound"})
+        if self.kind == "gcs" and (number := _generation(answer.header("ETag"))):
+            answer = answer.with_headers({"x-goog-generation": number})
+        return answer, gate
+
+    def _right_answer(self, request: LoggedRequest) -> Answer:
+        wanted = parse_qs(request.target.partition("?")[2]).get("generation")
+        stored = self._find(request.key)
+        if wanted and stored is not None and [_generation(stored.e_tag)] != wanted:
+            return Status(404).apply(Answer(404))
+        return super()._right_answer(request)
+
+
+def _generation(tag: str | None) -> str:
+    """The same number for the same tag; none for what is no strong one."""
+    if tag is None or re.fullmatch('"[^"]*"', tag) is None:
+        return ""
+    return str(int.from_bytes(hashlib.blake2b(tag.encode("latin-1"), digest_size=7).digest(), "big"))
