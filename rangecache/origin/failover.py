@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from rangecache.aio.tasks import Background
@@ -32,10 +33,11 @@ from rangecache.errors import (
 )
 from rangecache.origin.base import PATIENT, GetResult, NotModified
 from rangecache.origin.identity import same_bytes
+from rangecache.origin.retry import reconnecting
 from rangecache.origin.twins import Twins
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from rangecache.aio.budget import RetryBudget
@@ -101,6 +103,10 @@ class Failover:
         home = self._home(meta)
         return home is not None and home.source(meta.ref) == meta.source
 
+    def names(self, ref: ObjectRef) -> Iterator[ObjectRef]:
+        """What the object is called at each replica that may have it."""
+        return (each.name_of(ref) for each in self._replicas if each.has(ref))
+
     async def head(
         self, ref: ObjectRef, *, if_none_match: ObjectMeta | None = None, purpose: Purpose = "demand"
     ) -> ObjectMeta | NotModified:
@@ -141,14 +147,18 @@ class Failover:
     async def list_page(
         self, below: ObjectRef, *, delimiter: str = "", at: str | None = None, purpose: Purpose = "list"
     ) -> ListPage:
-        """As `ObjectStore.list_page`; all pages come from the replica that gave the first one."""
+        """As `ObjectStore.list_page`; all pages come from the replica that gave the first one. What a listing does not
+        name is taken for absent, so it is believed of those only whose 404 is."""
         begun_by, _, token = ("", "", None) if at is None else at.partition(" ")
 
         async def ask(replica: Replica, purpose: Purpose) -> ListPage:
             page = await replica.list_page(below, delimiter, token, purpose)
             return page if page.next is None else replace(page, next=f"{replica.name} {page.next}")
 
-        return await self._of_first(below, ask, purpose, begun_by)
+        def may_say(replica: Replica) -> bool:
+            return self._trusts_absence(replica, below) and begun_by in ("", replica.name)
+
+        return await self._of_first(below, ask, purpose, may_say)
 
     async def bucket_page(self, provider: str, *, at: str | None = None, purpose: Purpose = "list") -> BucketPage:
         """Raises `NotListable`: each replica has its own buckets."""
@@ -221,17 +231,15 @@ class Failover:
         ref: ObjectRef,
         ask: Callable[[Replica, Purpose], Coroutine[Any, Any, _T]],
         purpose: Purpose,
-        only: str = "",
+        may_say: Callable[[Replica], bool] = lambda _: True,
     ) -> _T:
-        """What the first replica says that can say anything; with a name, what that one says."""
+        """What the first replica says that can say anything, of those that `may_say`."""
         failure: OriginError | None = None
-        for replica in self._in_order(ref):
-            if only and replica.name != only:
-                continue
+        for replica in filter(may_say, self._in_order(ref)):
             if failure is not None:
                 purpose = self._pay(failure, purpose)
             try:
-                answer = await ask(replica, purpose)
+                answer = await reconnecting(partial(ask, replica, purpose))
             except NotFound as absent:
                 if self._trusts_absence(replica, ref):
                     raise
@@ -244,7 +252,7 @@ class Failover:
                 if replica is not self._replicas[0]:
                     self._on_failover(replica.name)
                 return answer
-        raise failure or Unavailable(f"the replica of {ref.provider} that this was begun with does not answer")
+        raise failure or Unavailable(f"the replica of {ref.provider} that can say this does not answer")
 
     def _pay(self, failure: OriginError, purpose: Purpose) -> Purpose:
         """Leave to ask one more replica, because of this failure."""
@@ -270,7 +278,7 @@ class Failover:
         order = self._in_order(ref)
         if home in order:
             try:
-                return await _enter(home.get(ref, range, if_match, None, purpose))
+                return await reconnecting(lambda: _enter(home.get(ref, range, if_match, None, purpose)))
             except UNUSABLE as error:
                 failure = error
         elsewhere = False

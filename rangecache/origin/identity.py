@@ -51,8 +51,9 @@ def agree(one: Mapping[str, bytes], other: Mapping[str, bytes]) -> bool:
 def checksums(meta: ObjectMeta) -> dict[str, bytes]:
     """Checksums of the whole object, by algorithm.
 
-    An ETag of 32 hex digits is taken for an MD5, which it is where an S3 object was put in one piece without a KMS key.
-    Where it is none it is equal to no MD5 of an equally long object, so a proof never comes of it.
+    An ETag of 32 hex digits of S3 is taken for an MD5, which it is where an object was put in one piece without a KMS
+    key; where it is none it is equal to no MD5 of an equally long object, so a proof never comes of it. Of a web server
+    it may be an MD5 of the file's date and length, as Starlette makes it, which two contents can share.
     """
     found: dict[str, bytes] = {}
     for name, text in _told(meta.headers):
@@ -60,9 +61,16 @@ def checksums(meta: ObjectMeta) -> dict[str, bytes]:
         if digest is not None and len(digest) == _DIGEST_BYTES.get(name):
             found.setdefault(name, digest)
     tag = meta.e_tag
-    if "md5" not in found and tag is not None and not tag.weak and _HEX_MD5.fullmatch(tag.opaque.lower()):
-        found["md5"] = bytes.fromhex(tag.opaque)
+    if "md5" not in found and tag is not None and not tag.weak and _speaks_s3(meta):
+        opaque = tag.opaque.lower()
+        if _HEX_MD5.fullmatch(opaque):
+            found["md5"] = bytes.fromhex(opaque)
     return found
+
+
+def _speaks_s3(meta: ObjectMeta) -> bool:
+    """Whether it was read by that protocol, or from a web address of such a service."""
+    return "s3" in meta.source.split() or any(name.startswith("x-amz-") for name in meta.headers)
 
 
 def _told(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from rangecache.errors import OriginError, Unavailable
+from rangecache.errors import RangecacheError, Unavailable
 from rangecache.origin.base import GetResult, ListPage, NotModified
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Replica:
 
     def source(self, ref: ObjectRef) -> str:
         """That of its versions of this object."""
-        return f"{self.name} {self._store.source(self._there(ref))}"
+        return f"{self._label(ref)} {self._store.source(self._there(ref))}"
 
     def made(self, meta: ObjectMeta) -> bool:
         """Whether this version is one of its own."""
@@ -123,8 +123,8 @@ class Replica:
         """Ask whether it is there, by a HEAD; any answer will do."""
         try:
             await self.head(ref, None, "failover")
-        except OriginError:
-            return  # the breaker has heard of it
+        except RangecacheError:
+            return  # the breaker has heard of it, or this replica cannot have an object of such a name
 
     async def _unless_down(
         self,
@@ -160,6 +160,15 @@ class Replica:
 
     # --- names ----------------------------------------------------------------------------------------------------
 
+    def name_of(self, ref: ObjectRef) -> ObjectRef:
+        """What the object is called here."""
+        return self._there(ref)
+
+    def _label(self, ref: ObjectRef) -> str:
+        """The prefix is a part of it: below another one are other objects, perhaps of the same dates and lengths."""
+        place = self._place(ref.bucket)
+        return f"{self.name}/{place.prefix}" if place is not None and place.prefix else self.name
+
     def _there(self, ref: ObjectRef) -> ObjectRef:
         place = self._place(ref.bucket)
         if place is None:
@@ -167,10 +176,10 @@ class Replica:
         return ref._replace(provider=self.name, bucket=place.bucket, key=place.prefix + ref.key)
 
     def _inward(self, meta: ObjectMeta) -> ObjectMeta:
-        return replace(meta, ref=self._there(meta.ref), source=meta.source.removeprefix(f"{self.name} "))
+        return replace(meta, ref=self._there(meta.ref), source=meta.source.removeprefix(f"{self._label(meta.ref)} "))
 
     def _outward(self, ref: ObjectRef, meta: ObjectMeta) -> ObjectMeta:
-        return replace(meta, ref=ref, source=f"{self.name} {meta.source}")
+        return replace(meta, ref=ref, source=f"{self._label(ref)} {meta.source}")
 
     def __repr__(self) -> str:
         return f"<Replica {self.name}>"

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import random as random_module
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from rangecache.errors import BudgetExhausted, CircuitOpen, GenerationGone, StaleConnection, TransientError
 from rangecache.origin.base import GetResult, NotModified
 from rangecache.ranges import ByteRange
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
     from rangecache.aio.budget import RetryBudget
@@ -32,6 +32,9 @@ RETRY_AFTER_SLACK_S: Final = 5.0  # how far beyond our own pause an origin's Ret
 DEADLINE_S: Final = 300.0  # the default `server.request_timeout`: nobody waits any longer
 _DOUBLINGS_MAX: Final = 16  # far beyond the longest pause, far below what a float can hold
 SKIP_BYTES_MAX: Final = 8 * 1024 * 1024  # bytes thrown away to resume at an origin that ignores ranges
+
+
+_T = TypeVar("_T")
 
 
 class Retrying:
@@ -170,6 +173,15 @@ class _Effort:
         self._repeats += 1
         self.purpose = "retry"
         await self._clock.sleep(pause)
+
+
+async def reconnecting(ask: Callable[[], Awaitable[_T]]) -> _T:
+    """What it answers, after one free reconnect in place of a stale connection: that a kept connection has died says
+    nothing of who is asked."""
+    try:
+        return await ask()
+    except StaleConnection:
+        return await ask()
 
 
 def pause_s(error: TransientError, repeat: int, random: Callable[[], float]) -> float:

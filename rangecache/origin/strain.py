@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 from rangecache.aio.window import Window
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from rangecache.aio.clock import Clock
     from rangecache.model import ObjectRef
     from rangecache.origin.observe import Outcome
@@ -26,11 +28,15 @@ _Bucket = tuple[str, str]
 
 
 class Strain:
-    """What is known of all buckets. `permits` is how many requests one may be asked at a time when nothing is wrong."""
+    """What is known of all buckets. `permits` is how many requests one may be asked at a time when nothing is wrong.
+    `names` gives all names by which an object may be asked of origins, its own among them."""
 
-    def __init__(self, clock: Clock, permits: int) -> None:
+    def __init__(
+        self, clock: Clock, permits: int, names: Callable[[ObjectRef], Iterable[ObjectRef]] = lambda ref: (ref,)
+    ) -> None:
         self._clock = clock
         self._permits = permits
+        self._names = names
         self._windows: dict[_Bucket, Window] = {}
         """Of the buckets that are asked now, or whose window is not whole."""
         self._until: OrderedDict[_Bucket, float] = OrderedDict()
@@ -79,8 +85,10 @@ class Strain:
             self._forget(next(iter(self._until)))
 
     def eased(self, ref: ObjectRef) -> bool:
-        """Whether the last trouble of its bucket is long enough ago, or there was none."""
-        bucket = _bucket(ref)
+        """Whether the last trouble of its bucket is long enough ago, or there was none, by any of its names."""
+        return not self._until or all(self._is_eased(_bucket(each)) for each in self._names(ref))
+
+    def _is_eased(self, bucket: _Bucket) -> bool:
         until = self._until.get(bucket)
         if until is None:
             return True

@@ -63,7 +63,7 @@ class Origins:
         self._clock = clock
         self._session: WebSession | None = None
         self._dialects: list[S3Dialect | GcsDialect | AzureDialect | HttpDialect] = []
-        self.strain = Strain(clock, PERMITS)
+        self.strain = Strain(clock, PERMITS, self._names)
         self._throttles = Throttles(settings.throttle)
         self.breaking: dict[str, Breaking] = {}
         self.bare: dict[str, ObjectStore] = {}
@@ -94,10 +94,11 @@ class Origins:
     def promote(self, ref: ObjectRef, wanted: RangeSpec | None) -> None:
         """A reader has come to wait for this GET, which was sent for nobody."""
         self.stores[ref.provider].promote(ref, wanted)
-        if (yielding := self._yielding.get(ref.provider)) is not None:
-            yielding.promote(ref, wanted)
-        if (throttled := self._throttled.get(ref.provider)) is not None:
-            throttled.promote(ref, wanted)
+        for name in self._names(ref):
+            if (yielding := self._yielding.get(name.provider)) is not None:
+                yielding.promote(name, wanted)
+            if (throttled := self._throttled.get(name.provider)) is not None:
+                throttled.promote(name, wanted)
 
     @property
     def buffered_bytes(self) -> int:
@@ -127,9 +128,9 @@ class Origins:
         return bucket is not None and bucket.response_headers == "all"
 
     def lists(self, ref: ObjectRef) -> bool:
-        """Whether its bucket may be listed (`listing: off` forbids it)."""
-        bucket = self._bucket(ref)
-        return bucket is None or bucket.listing == "auto"
+        """Whether its bucket may be listed (`listing: off` forbids it, of a replica too)."""
+        buckets = [self._bucket(name) for name in self._names(ref)]
+        return all(bucket is None or bucket.listing == "auto" for bucket in buckets)
 
     def bucket_names(self) -> dict[str, set[str]]:
         """The buckets that the configuration names, by provider."""
@@ -140,6 +141,12 @@ class Origins:
                 names[name] = set().union(*(replica.buckets for replica in each.replicas))
                 names[name] |= names[each.replicas[0].provider]
         return names
+
+    def _names(self, ref: ObjectRef) -> Iterator[ObjectRef]:
+        """What it is called, by its own provider and by each replica of that."""
+        yield ref
+        if (failover := self._failovers.get(ref.provider)) is not None:
+            yield from failover.names(ref)
 
     def _bucket(self, ref: ObjectRef) -> S3Bucket | GcsBucket | AzureBucket | HttpBucket | None:
         """What is particular about the object's bucket, where something can be."""

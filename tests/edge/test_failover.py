@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from rangecache.aio.permits import Ticket
+from rangecache.model import ObjectRef
 from rangecache.testing.objects import check_stamped, stamped
 from rangecache.testing.origin import Origin
 from tests.edge.client import Answer
@@ -19,6 +21,7 @@ from tests.edge.rig import BLOCK, HurriedClock, Rig, running
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from rangecache.origin.base import Purpose
     from tests.proving import Proof
 
 SIZE: Final = 16 * BLOCK
@@ -128,6 +131,58 @@ async def test_stale_is_served_when_all_are_down() -> None:
         assert answer.body == stamped("k", 1, SIZE)
         assert "ttl=-" in answer.cache
         await both.second.start()
+
+
+async def test_what_holds_for_a_replica_holds_for_its_set() -> None:
+    async with failing_over() as both:
+        origins = both.rig.program.origins
+        in_set, at_replica = ObjectRef("web", "b", "k"), ObjectRef("b", "b", "k")
+        assert origins.strain.eased(in_set)
+        origins.strain.throttled(at_replica, 0.0)
+        assert not origins.strain.eased(in_set)
+        assert origins.lists(in_set)
+
+
+async def test_a_bucket_that_is_not_to_be_listed_is_not_listed_by_the_name_of_a_set() -> None:
+    async with running() as rig:
+        bucket = {"url": f"{rig.origin.url}b/", "listing": "off"}
+        providers = {
+            "web": {"kind": "failover", "replicas": ["a", {"provider": "c", "buckets": {"b": "own"}}]},
+            "a": {"kind": "http", "buckets": {"b": f"{rig.origin.url}b/"}},
+            "c": {"kind": "http", "buckets": {"own": bucket}},
+        }
+        async with running(providers=providers) as other:
+            assert not other.program.origins.lists(ObjectRef("web", "b", "k"))
+
+
+async def test_who_waits_for_a_prefetch_through_a_set_is_served_before_who_came_later() -> None:
+    async with failing_over() as both:
+        origins = both.rig.program.origins
+        both.put("ahead", 1)
+        both.put("later", 1)
+        window = origins.strain.window(ObjectRef("a", "b", "ahead"))
+        held = [Ticket(urgent=True) for _ in range(window.size)]
+        for ticket in held:
+            await window.acquire(ticket)
+
+        async def ask(ref: ObjectRef, purpose: Purpose) -> None:
+            async with origins.stores[ref.provider].get(ref, purpose=purpose):
+                pass
+
+        ahead = ObjectRef("web", "b", "ahead")
+        asking = [asyncio.create_task(ask(ahead, "prefetch"))]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        origins.promote(ahead, None)
+        asking.append(asyncio.create_task(ask(ObjectRef("a", "b", "later"), "demand")))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        window.release(held.pop())
+        await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+        assert asking[0].done()
+        for ticket in held:
+            window.release(ticket)
+        await asyncio.gather(*asking)
 
 
 @pytest.mark.parametrize("identity", ["checksum", "none"])

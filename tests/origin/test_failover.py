@@ -10,12 +10,14 @@ import pytest
 
 from rangecache.aio.budget import RetryBudget
 from rangecache.errors import (
+    BadRequest,
     BodyCut,
     BudgetExhausted,
     GenerationGone,
     NotFound,
     OriginError,
     PermissionDenied,
+    StaleConnection,
     Unauthenticated,
     Unavailable,
 )
@@ -41,14 +43,19 @@ class Origin(MemoryStore):
     """A replica's origin that a test stops and starts."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(source=f"http://{name}.example/", before_answer=self._meet, chunk_bytes=100)
+        super().__init__(source=f"s3 http://{name}.example b", before_answer=self._meet, chunk_bytes=100)
         self.name = name
         self.error: OriginError | None = None
+        self.stale = False
+        """Whether the connection that the next request takes has died."""
         self.gate = asyncio.Event()
         self.gate.set()
 
     async def _meet(self, _request: object) -> None:
         await self.gate.wait()
+        stale, self.stale = self.stale, False
+        if stale:
+            raise StaleConnection("a kept connection was closed")
         if self.error is not None:
             raise self.error
 
@@ -125,6 +132,17 @@ async def test_one_that_fails_is_stood_in_for_at_once_and_it_costs_a_token(world
     assert world.budget.balance == before - 1
     assert world.stood_in == ["b"]
     assert world.b.requests[-1].purpose == "failover"
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+async def test_a_kept_connection_that_has_died_is_no_reason_to_ask_another(world: World, pinned: bool) -> None:
+    known = await world.meta() if world.a.write(ONE) and pinned else None
+    world.b.write(ONE)
+    before, asked = world.budget.balance, requests(world.a)
+    world.a.stale = True
+    assert await world.read(if_match=known) == ONE
+    assert requests(world.a) == asked + 2
+    assert (requests(world.b), world.stood_in, world.budget.balance) == (0, [], before)
 
 
 async def test_one_that_is_known_to_be_down_is_not_asked_and_the_next_is_free(world: World) -> None:
@@ -249,7 +267,7 @@ async def test_a_version_says_whose_it_is(world: World) -> None:
     world.a.write(ONE)
     meta = await world.meta()
     assert meta.ref == REF
-    assert meta.source == "a http://a.example/"
+    assert meta.source == "a s3 http://a.example b"
     assert world.store.vouches_for(meta)
     assert world.store.source(REF) == meta.source
 
@@ -379,7 +397,7 @@ async def test_a_body_that_breaks_off_goes_on_at_a_proven_copy_and_nowhere_else(
 async def test_buckets_and_prefixes_of_a_replica_are_translated_both_ways(clock: ManualClock) -> None:
     world = World(clock)
     there = Replica("b", world.stores[1], clock, lambda bucket: Place("other", "copy/") if bucket == "b" else None)
-    store = Failover([world.replicas[0], there], identity="checksum", budget=world.budget, clock=clock)
+    store = Failover([world.replicas[0], there], identity="declared", budget=world.budget, clock=clock)
     world.a.error = REFUSED
     world.b.put(ObjectRef("b", "other", "copy/k"), ONE)
     found = await store.head(REF)
@@ -389,7 +407,8 @@ async def test_buckets_and_prefixes_of_a_replica_are_translated_both_ways(clock:
     assert [each.key for each in page.objects] == ["k"]
 
 
-async def test_pages_come_from_one_replica(world: World) -> None:
+async def test_pages_come_from_one_replica(clock: ManualClock) -> None:
+    world = World(clock, identity="declared")
     for origin in (world.a, world.b):
         origin._page_entries = 2
         for number in range(5):
@@ -402,3 +421,55 @@ async def test_pages_come_from_one_replica(world: World) -> None:
     second = await world.store.list_page(below, at=first.next)
     assert [each.key for each in (*first.objects, *second.objects)] == ["k0", "k1", "k2", "k3"]
     assert requests(world.a) == asked
+
+
+async def test_the_listing_of_a_copy_is_believed_as_little_as_its_404(world: World) -> None:
+    world.a.write(ONE)
+    world.a.write(ONE, key="new")
+    world.b.write(ONE)
+    below = REF._replace(key="")
+    await world.kill(world.a)
+    before, asked = world.budget.balance, requests(world.b)
+    with pytest.raises(Unavailable):
+        await world.store.list_page(below)
+    assert requests(world.b) == asked
+    assert world.budget.balance == before
+
+
+async def test_another_prefix_at_a_replica_is_another_version(clock: ManualClock) -> None:
+    world = World(clock)
+    world.a.put(ObjectRef("a", "b", "v1/k"), ONE, e_tag=ETag("same"))
+    world.a.put(ObjectRef("a", "b", "v2/k"), TWO, e_tag=ETag("same"))
+    sets = [
+        Failover(
+            [Replica("a", world.stores[0], clock, lambda bucket, prefix=prefix: Place(bucket, prefix))],
+            identity="declared",
+            budget=world.budget,
+            clock=clock,
+        )
+        for prefix in ("v1/", "v2/")
+    ]
+    before = await sets[0].head(REF)
+    assert isinstance(before, ObjectMeta)
+    assert sets[0].vouches_for(before)
+    assert not sets[1].vouches_for(before)
+    with pytest.raises(GenerationGone):
+        async with sets[1].get(REF, if_match=before):
+            pass
+    async with sets[0].get(REF, if_match=before) as answer:
+        assert isinstance(answer, GetResult)
+
+
+async def test_a_name_that_no_object_can_have_at_a_replica_is_no_failed_probe(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.kill(world.a)
+    world.a.error = BadRequest("no object has such a name here")  # type: ignore[assignment]
+    world.b.write(ONE)
+    world.clock.shift(60)
+    assert await world.read() == ONE
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await world.store.aclose()
+    assert world.a.requests[-1].purpose == "failover"
+    assert not [each for each in caplog.records if each.levelname == "ERROR"]

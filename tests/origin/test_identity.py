@@ -27,9 +27,10 @@ def meta(e_tag: str | None = None, **options: Any) -> ObjectMeta:
     return ObjectMeta(ObjectRef("p", "b", "k"), e_tag=None if e_tag is None else ETag.parse(e_tag), **fields)
 
 
-MD5_AS_ETAG = meta(f'"{MD5.hex()}"')
+MD5_AS_ETAG = meta(f'"{MD5.hex()}"', source="a s3 https://s3.example b")
 SAID_BY = {
     "S3, by its ETag": MD5_AS_ETAG,
+    "S3, as a web server": meta(f'"{MD5.hex()}"', headers={"x-amz-request-id": "1"}),
     "GCS": meta(headers={"x-goog-hash": f"crc32c=AAAAAA==, md5={b64(MD5)}"}),
     "Azure, beside a part": meta(headers={"x-ms-blob-content-md5": b64(MD5)}),
     "Azure, of the whole": meta(headers={"content-md5": b64(MD5)}),
@@ -51,6 +52,7 @@ NO_PROOF = {
     "no base64": meta(headers={"x-goog-hash": "md5=!!"}),
     "a short one": meta(headers={"x-goog-hash": "md5=AAAA"}),
     "another algorithm": meta(headers={"repr-digest": f"sha-256=:{b64(SHA256)}:"}),
+    "an ETag of a web server": meta(f'"{MD5.hex()}"', source="b https://web.example/"),
     "another length": meta(f'"{MD5.hex()}"', size=len(DATA) + 1),
     "another coding": meta(f'"{MD5.hex()}"', content_encoding="gzip"),
     "another content": meta(f'"{hashlib.md5(b"other").hexdigest()}"'),

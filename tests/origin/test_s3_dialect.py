@@ -245,7 +245,7 @@ async def test_a_configured_region_is_respected_and_the_right_one_named(options,
 
 @pytest.mark.parametrize("status", [404, 429, 500, 503])
 async def test_a_final_answer_is_final_whatever_region_it_names(status: int, connect, origin: Origin) -> None:
-    origin.fail("data/k", Status(status, {"x-amz-bucket-region": "eu-west-3"}), times=None)
+    origin.fail("data/k", Status(status, {"x-amz-bucket-region": "eu-west-3"}, b""), times=None)
     with pytest.raises((NotFound, TransientError)):
         await read(connect(), REF)
     assert len(origin.requests) == 1

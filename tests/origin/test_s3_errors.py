@@ -38,6 +38,13 @@ def meaning(given: Answer) -> OriginError:
     return explain(given, REF, Sent("the credentials of profile dev", signed=True, region="us-east-1"))
 
 
+@pytest.mark.parametrize("body", [b"404 page not found\n", b"<html><title>404 Not Found</title></html>"])
+def test_a_404_of_somebody_who_does_not_speak_s3_says_nothing_of_the_object(body: bytes) -> None:
+    error = meaning(answer(404, body))
+    assert type(error) is InvalidAnswer
+    assert "check the endpoint" in error.message
+
+
 @pytest.mark.parametrize(
     ("status", "code", "kind", "says"),
     [

@@ -147,6 +147,8 @@ def explain(answer: Answer, ref: ObjectRef, sent: Sent) -> OriginError:
     said = f"{status} {code}".strip()
     if code in _NO_BUCKET:
         return NotFound(f"S3 has no bucket {ref.provider}/{ref.bucket} ({said})")
+    if status in (404, 410) and not code and answer.body.strip():  # such as an ingress with nobody behind it
+        return InvalidAnswer(f"what answered {status} for {ref} does not speak as S3 does; check the endpoint ({said})")
     if code in _ABSENT or status in (404, 410) or answer.headers.get("x-amz-delete-marker") == "true":
         return missing(ref, said)
     if code in _THROTTLED or status in (429, 503):
