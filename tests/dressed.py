@@ -10,6 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
+from rangecache.origin.credentials import Static
+from rangecache.origin.providers.azure import AzureDialect
+from rangecache.origin.providers.azure_address import Endpoint
+from rangecache.origin.providers.azure_signing import AccountKey
+from rangecache.origin.providers.gcs import GcsDialect
+from rangecache.origin.providers.s3 import S3Dialect
+from rangecache.origin.providers.s3_credentials import STATIC, S3Credentials
 from rangecache.testing.answers import Answer
 from rangecache.testing.faults import Status
 from rangecache.testing.origin import Origin
@@ -18,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from rangecache.aio.clock import Clock
+    from rangecache.origin.dialect import Dialect
     from rangecache.testing.connection import Gate
     from rangecache.testing.log import LoggedRequest
 
@@ -88,3 +97,15 @@ def _generation(tag: str | None) -> str:
     if tag is None or re.fullmatch('"[^"]*"', tag) is None:
         return ""
     return str(int.from_bytes(hashlib.blake2b(tag.encode("latin-1"), digest_size=7).digest(), "big"))
+
+
+def dialect(kind: str, url: str, clock: Clock) -> Dialect:
+    """How the service of a kind is spoken to; it signs."""
+    match kind:
+        case "s3":
+            return S3Dialect(endpoint=url, credentials=Static(S3Credentials("id", SECRET), STATIC), clock=clock)
+        case "azure":
+            key: Static[Any] = Static(AccountKey(ACCOUNT, SECRET.encode()), "the key")
+            return AzureDialect(endpoint=Endpoint.parse(f"{url}{ACCOUNT}"), credentials=key, clock=clock)
+        case _:
+            return GcsDialect(endpoint=url, credentials=Static(SECRET, "the token"), clock=clock)

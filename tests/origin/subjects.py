@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import os
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import botocore.exceptions
@@ -44,11 +45,11 @@ from rangecache.telemetry import Metrics
 from rangecache.testing import name_checks, suites
 from rangecache.testing.faults import Cut
 from rangecache.testing.subject import Unwritable
+from tests.dressed import BUCKET, Dressed, DressedOrigin, dialect
 from tests.emulators import PRIVATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from rangecache.origin.base import ObjectStore
     from rangecache.origin.dialect import Dialect
@@ -271,6 +272,25 @@ class OnAzure:
 
     async def cut(self, ref: ObjectRef, after_bytes: int) -> None:
         self.azurite.tap.cut_next(after_bytes)
+
+
+class OnOurOwn:
+    """The dialect of a service, spoken with our own origin: for the checks that an emulator cannot pass."""
+
+    def __init__(self, kind: str, origin: DressedOrigin, session: WebSession) -> None:
+        self.origin = origin
+        self.folder = Dressed(kind, Path()).folder
+        self.store = SizeFirst(web(session, dialect(kind, origin.url, CLOCK)))
+
+    async def put(self, key: str, data: bytes) -> ObjectRef:
+        self.origin.put(self.folder + key, data)
+        return ObjectRef("cloud", BUCKET, key)
+
+    async def delete(self, ref: ObjectRef) -> None:
+        self.origin.delete(self.folder + ref.key)
+
+    def absent(self) -> ObjectRef:
+        return ObjectRef("cloud", BUCKET, "absent")
 
 
 class OnTwo:

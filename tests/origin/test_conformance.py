@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from rangecache.testing.suites import CUT_CHECKS, STORE_CHECKS, VERSION_CHECKS
+from tests.dressed import DressedOrigin
 from tests.origin.subjects import (
     DEVIATIONS,
     WRAPPERS,
@@ -14,6 +15,7 @@ from tests.origin.subjects import (
     InMemory,
     OnAzure,
     OnGcs,
+    OnOurOwn,
     OnS3,
     OnTheWeb,
     OnTwo,
@@ -22,6 +24,8 @@ from tests.origin.subjects import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from rangecache.origin.session import WebSession
 
     Subjects = dict[str, tuple[Callable[..., Any], tuple[str, ...]]]
 
@@ -82,6 +86,13 @@ async def test_a_store_reads_the_version_that_is_named(subject, check) -> None:
 @pytest.mark.parametrize(("subject", "check"), _cases(_MADE, CUT_CHECKS, without=_UNCUT), indirect=["subject"])
 async def test_a_body_that_breaks_off_never_ends_in_order(subject, check) -> None:
     await check(subject)
+
+
+@pytest.mark.parametrize(("kind", "name"), DEVIATIONS)
+async def test_what_an_emulator_cannot_show_our_own_origin_does(kind: str, name: str, session: WebSession) -> None:
+    (check,) = [each for each in STORE_CHECKS if each.__name__ == name]
+    async with DressedOrigin(kind) as origin:
+        await check(OnOurOwn(kind, origin, session))
 
 
 def test_every_flaw_is_of_a_check_that_there_is() -> None:

@@ -13,13 +13,13 @@ from rangecache.errors import InvalidAnswer
 from rangecache.origin.session import WebSession
 from rangecache.origin.web import MinRate, WebStore
 from rangecache.ranges import ByteRange
-from tests.dressed import Dressed, DressedOrigin
+from tests.dressed import Dressed, DressedOrigin, dialect
 
 from .certificates import Authority
 from .conftest import BODY
 from .reading import read
 from .relay import tls_front
-from .test_provider_lies import KINDS, REF, dialect
+from .test_provider_lies import KINDS, REF
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,21 +5,14 @@ The origin lies in the words of the service; what a row expects is the same for 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from rangecache.errors import StaleConnection
 from rangecache.model import ObjectRef
-from rangecache.origin.credentials import Static
-from rangecache.origin.providers.azure import AzureDialect
-from rangecache.origin.providers.azure_address import Endpoint
-from rangecache.origin.providers.azure_signing import AccountKey
-from rangecache.origin.providers.gcs import GcsDialect
-from rangecache.origin.providers.s3 import S3Dialect
-from rangecache.origin.providers.s3_credentials import STATIC, S3Credentials
 from rangecache.origin.web import MinRate, WebStore
-from tests.dressed import ACCOUNT, BUCKET, Dressed, DressedOrigin
+from tests.dressed import BUCKET, Dressed, DressedOrigin, dialect
 
 from .conftest import BODY
 from .reading import meta_of, read
@@ -29,24 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from rangecache.origin.dialect import Dialect
     from rangecache.origin.session import WebSession
     from rangecache.testing.clock import ManualClock
 
 REF = ObjectRef("cloud", BUCKET, "object")
 KINDS = ("s3", "azure", "gcs")
-
-
-def dialect(kind: str, url: str, clock: ManualClock) -> Dialect:
-    """One that signs."""
-    match kind:
-        case "s3":
-            return S3Dialect(endpoint=url, credentials=Static(S3Credentials("id", "secret"), STATIC), clock=clock)
-        case "azure":
-            key: Static[Any] = Static(AccountKey(ACCOUNT, b"secret"), "the key")
-            return AzureDialect(endpoint=Endpoint.parse(f"{url}{ACCOUNT}"), credentials=key, clock=clock)
-        case _:
-            return GcsDialect(endpoint=url, credentials=Static("secret", "the token"), clock=clock)
 
 
 @pytest.fixture
