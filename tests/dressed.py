@@ -68,8 +68,8 @@ class Dressed:
 
 
 class DressedOrigin(Origin):
-    """The origin, lies and all, with what only the service of a kind says: S3 nothing, Azure its codes, Google Cloud
-    Storage a generation for each strong tag, which reads may ask for."""
+    """The origin, lies and all, with what only the service of a kind says: S3 and Azure their codes for what is not
+    there, Google Cloud Storage a generation for each strong tag, which reads may ask for."""
 
     def __init__(self, kind: str, **options: Any) -> None:
         super().__init__(**options)
@@ -78,6 +78,8 @@ class DressedOrigin(Origin):
     async def prepare(self, request: LoggedRequest) -> tuple[Answer, Gate | None]:
         """As every origin, dressed after everything else."""
         answer, gate = await super().prepare(request)
+        if self.kind == "s3" and answer.status in (404, 410):
+            answer = Status(answer.status, body=b"<Error><Code>NoSuchKey</Code></Error>").apply(answer)
         if self.kind == "azure" and answer.status in (404, 410):
             answer = answer.with_headers({"x-ms-error-code": "BlobNotFound"})
         if self.kind == "gcs" and (number := _generation(answer.header("ETag"))):

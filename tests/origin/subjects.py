@@ -25,7 +25,7 @@ from rangecache.origin.breaking import Breaking
 from rangecache.origin.credentials import Anonymous, Static
 from rangecache.origin.failover import Failover
 from rangecache.origin.hedged import Hedged
-from rangecache.origin.limit import Limited
+from rangecache.origin.limit import Limited, Yielding
 from rangecache.origin.memory import MemoryStore
 from rangecache.origin.observe import Observed
 from rangecache.origin.providers.azure import AzureDialect
@@ -39,6 +39,7 @@ from rangecache.origin.providers.s3_credentials import STATIC, S3Credentials
 from rangecache.origin.replica import Place, Replica
 from rangecache.origin.retry import Retrying
 from rangecache.origin.size_first import SizeFirst
+from rangecache.origin.strain import Strain
 from rangecache.origin.throttled import Rates, Throttled
 from rangecache.origin.web import MinRate, WebStore
 from rangecache.telemetry import Metrics
@@ -361,6 +362,7 @@ WRAPPERS: Final[dict[str, Callable[[ObjectStore], ObjectStore]]] = {
     "breaking": breaking,
     "hedged": hedged,
     "retrying": retrying,
+    "yielding": lambda store: Yielding(store, Strain(CLOCK)),
     "limited": limited,
 }
 
