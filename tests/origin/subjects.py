@@ -350,6 +350,11 @@ def limited(store: ObjectStore) -> Limited:
     return Limited(store, 2)
 
 
+def yielding(store: ObjectStore) -> Yielding:
+    """In a window of two."""
+    return Yielding(store, Strain(CLOCK, 2))
+
+
 def breaking(store: ObjectStore) -> Breaking:
     """With a breaker that is closed."""
     return Breaking(store, clock=CLOCK)
@@ -359,10 +364,10 @@ WRAPPERS: Final[dict[str, Callable[[ObjectStore], ObjectStore]]] = {
     "observed": observed,
     "throttled": throttled,
     "size first": SizeFirst,
+    "yielding": yielding,
     "breaking": breaking,
     "hedged": hedged,
     "retrying": retrying,
-    "yielding": lambda store: Yielding(store, Strain(CLOCK)),
     "limited": limited,
 }
 
