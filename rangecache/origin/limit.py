@@ -79,7 +79,12 @@ class Queueing(ABC):
             async with (
                 turn,
                 self._store.get(
-                    ref, range=range, if_match=if_match, if_none_match=if_none_match, purpose=purpose
+                    ref,
+                    range=range,
+                    if_match=if_match,
+                    if_none_match=if_none_match,
+                    # Who was promoted while he waited here is not to wait among the patient further in.
+                    purpose="demand" if turn.urgent and purpose in PATIENT else purpose,
                 ) as answer,
             ):
                 yield answer
@@ -145,6 +150,11 @@ class Turn:
         """A reader waits for it."""
         if self._permits is not None:
             self._permits.promote(self._ticket)
+
+    @property
+    def urgent(self) -> bool:
+        """Whether a reader waits for it."""
+        return self._ticket.urgent
 
     async def __aenter__(self) -> None:
         if self._permits is not None:

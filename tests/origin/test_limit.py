@@ -110,3 +110,28 @@ async def test_what_nobody_waits_for_leaves_half_of_the_permits_and_is_asked_las
 
 def _starts(origin: MemoryStore) -> list[int]:
     return [request.range.start for request in origin.requests if isinstance(request.range, ByteRange)]
+
+
+async def test_who_is_promoted_while_he_waits_is_one_of_those_who_are_waited_for_further_in(
+    origin: MemoryStore,
+) -> None:
+    store, go = Limited(origin, 1), asyncio.Event()
+
+    async def hold(request: MemoryRequest) -> None:
+        await go.wait()
+
+    origin.before_answer = hold
+
+    async def read(start: int, purpose: Purpose) -> None:
+        async with store.get(REF, range=ByteRange(start, start + 1), purpose=purpose):
+            pass
+
+    tasks = [asyncio.create_task(read(0, "demand"))]
+    for start in (1, 2):
+        await asyncio.sleep(0)
+        tasks.append(asyncio.create_task(read(start, "prefetch")))
+    await asyncio.sleep(0)
+    store.promote(REF, ByteRange(2, 3))
+    go.set()
+    await asyncio.gather(*tasks)
+    assert [each.purpose for each in origin.requests] == ["demand", "demand", "prefetch"]
