@@ -3,7 +3,7 @@ upstream behaviours, kept so that a row that is missing can be seen:
 
 * F17 and F18 (a coding that nobody asked for) and F36 to F39 and F42 (headers and freshness) have tests of their own.
 * F25 (expired credentials) needs a provider that signs, F43 (TLS) and F44 (names that do not resolve) a real way out:
-  they are among the tests of the origin room. F45 (failover) has no provider yet.
+  they are among the tests of the origin room. F45 (another origin in its place) is in test_failover.
 * F40 (the same tag on other bytes) cannot be seen without a checksum from the provider.
 """
 
