@@ -167,6 +167,11 @@ class Metrics:
         self.origin_requests = Counter(
             "origin_requests_total", "Requests put on the wire towards origins.", ("provider", "purpose", "outcome")
         )
+        self.credential_fetches = Counter(
+            "credential_fetches_total",
+            "Times that a source of credentials was asked: a file, a command, a token or metadata service.",
+            ("provider", "outcome"),
+        )
         self.origin_bytes = Counter("origin_bytes_total", "Body bytes received from origins.", ("provider", "purpose"))
         self.origin_request_duration = Histogram(
             "origin_request_duration_seconds", "From an origin request's start to its body's last byte.", ("provider",)

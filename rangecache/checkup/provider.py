@@ -12,7 +12,8 @@ from rangecache.checkup.reading import Reading
 from rangecache.checkup.step import Report, Step
 from rangecache.errors import RangecacheError
 from rangecache.model import ObjectRef
-from rangecache.origin.credentials import FETCH_TIMEOUT_S, Anonymous
+from rangecache.origin.credentials import Anonymous
+from rangecache.origin.fetched import FETCH_TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

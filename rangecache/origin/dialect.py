@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from yarl import URL
 
@@ -114,6 +114,10 @@ class Signing(Protocol):
     def credentials_for(self, ref: ObjectRef) -> Credentials[object]:
         """What requests about this bucket are signed with, to be asked what it is; `ref` may have no bucket, for the
         listing of buckets."""
+        ...
+
+    def all_credentials(self) -> Iterator[Credentials[object]]:
+        """What any of its requests are signed with, each once."""
         ...
 
     def address_for(self, ref: ObjectRef) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rangecache.aio.clock import Clock
     from rangecache.model import ObjectMeta, ObjectRef
     from rangecache.origin.base import BucketPage, ListPage, ObjectStore, Purpose
+    from rangecache.origin.fetched import Outcome as FetchOutcome
     from rangecache.ranges import RangeSpec
     from rangecache.telemetry import Cell, Metrics
 
@@ -68,6 +69,11 @@ def count_listed(metrics: Metrics, provider: str) -> Callable[[Purpose, int], No
         metrics.origin_bytes.cell(provider, purpose).value += received_bytes
 
     return count
+
+
+def count_fetches(metrics: Metrics, provider: str) -> Callable[[FetchOutcome], None]:
+    """For `Fetched.watch`: counts how often the sources of a provider's credentials are asked."""
+    return lambda outcome: _add(metrics.credential_fetches.cell(provider, outcome))
 
 
 def _add(cell: Cell) -> None:

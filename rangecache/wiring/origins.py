@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rangecache.origin.breaking import Breaking
+from rangecache.origin.fetched import Fetched
 from rangecache.origin.hedged import Hedged
 from rangecache.origin.limit import Limited, Yielding
-from rangecache.origin.observe import Observed, count_detours, count_listed
+from rangecache.origin.observe import Observed, count_detours, count_fetches, count_listed
 from rangecache.origin.providers import azure_address, gcs_address, s3_address
 from rangecache.origin.providers.file import FileStore
 from rangecache.origin.retry import Retrying
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from rangecache.aio.clock import Clock
     from rangecache.model import ObjectMeta, ObjectRef
     from rangecache.origin.base import ObjectStore
-    from rangecache.origin.dialect import Dialect
     from rangecache.origin.failover import Failover
     from rangecache.origin.providers.azure import AzureDialect
     from rangecache.origin.providers.gcs import GcsDialect
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from rangecache.settings import AzureBucket, GcsBucket, HttpBucket, S3Bucket, Settings
     from rangecache.telemetry import Metrics
 
+    _WebDialect = S3Dialect | GcsDialect | AzureDialect | HttpDialect
     _Origin = AzureProvider | FileProvider | GcsProvider | HttpProvider | S3Provider
 
 PERMITS: Final = (
@@ -62,13 +63,12 @@ class Origins:
         self._budget = budget
         self._clock = clock
         self._session: WebSession | None = None
-        self._dialects: list[S3Dialect | GcsDialect | AzureDialect | HttpDialect] = []
         self.strain = Strain(clock, PERMITS, self._names)
         self._throttles = Throttles(settings.throttle)
         self.breaking: dict[str, Breaking] = {}
         self.bare: dict[str, ObjectStore] = {}
         """Those of origins without repeats and breakers, for whoever looks for what is wrong with one."""
-        self.dialects: dict[str, Dialect] = {}
+        self.dialects: dict[str, _WebDialect] = {}
         self._failovers: dict[str, Failover] = {}
         self._throttled: dict[str, Throttled] = {}
         self._yielding: dict[str, Yielding] = {}
@@ -158,21 +158,13 @@ class Origins:
             case FileProvider():
                 store: ObjectStore = FileStore(provider.buckets, clock=self._clock)
             case HttpProvider():
-                plain = http_dialect(provider, self._clock)
-                self._dialects.append(plain)
-                store = self._web(name, plain)
+                store = self._web(name, http_dialect(provider, self._clock))
             case S3Provider():
-                s3 = s3_dialect(provider, self._clock, self._settings.egress)
-                self._dialects.append(s3)
-                store = self._web(name, s3)
+                store = self._web(name, s3_dialect(provider, self._clock, self._settings.egress))
             case AzureProvider():
-                azure = azure_dialect(provider, self._clock, self._settings.egress.ca_file)
-                self._dialects.append(azure)
-                store = self._web(name, azure)
+                store = self._web(name, azure_dialect(provider, self._clock, self._settings.egress.ca_file))
             case GcsProvider():
-                google = gcs_dialect(provider, self._clock, self._settings.egress)
-                self._dialects.append(google)
-                store = self._web(name, google)
+                store = self._web(name, gcs_dialect(provider, self._clock, self._settings.egress))
         return self._wrapped(name, provider, store)
 
     # What stands between a reader and a provider, from the inside out; docs/budget.md says why in this order.
@@ -222,9 +214,12 @@ class Origins:
             provider, places, self.breaking, budget=self._budget, clock=self._clock, on_failover=count
         )
 
-    def _web(self, name: str, dialect: Dialect) -> WebStore:
-        fetch, egress = self._settings.fetch, self._settings.egress
+    def _web(self, name: str, dialect: _WebDialect) -> WebStore:
         self.dialects[name] = dialect
+        for each in dialect.all_credentials():
+            if isinstance(each, Fetched):
+                each.watch(count_fetches(self._metrics, name))
+        fetch, egress = self._settings.fetch, self._settings.egress
         if self._session is None:
             self._session = WebSession(
                 connect_timeout_s=fetch.connect_timeout, proxy=egress.proxy, ca_file=egress.ca_file
@@ -244,7 +239,7 @@ class Origins:
         """Close every connection."""
         for store in self.stores.values():
             await store.aclose()
-        for dialect in self._dialects:
+        for dialect in self.dialects.values():
             await dialect.aclose()
         if self._session is not None:
             await self._session.aclose()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rangecache.origin.command import COMMAND_TIMEOUT_S, OUTPUT_BYTES_MAX, run_command, split
-from rangecache.origin.credentials import FETCH_TIMEOUT_S, CredentialsUnavailable
+from rangecache.origin.credentials import CredentialsUnavailable
+from rangecache.origin.fetched import FETCH_TIMEOUT_S
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from rangecache.errors import Unauthenticated
-from rangecache.origin.credentials import (
+from rangecache.origin.credentials import Anonymous, CredentialsUnavailable, Grant, Static
+from rangecache.origin.fetched import (
     FAILURE_PAUSE_MAX_S,
     FAILURE_PAUSE_S,
     FETCH_TIMEOUT_S,
     NOTHING_FOUND_S,
     RECHECK_S,
-    Anonymous,
-    CredentialsUnavailable,
     Fetched,
-    Grant,
     OnThread,
-    Static,
 )
+from rangecache.origin.observe import count_fetches
+from rangecache.telemetry import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -309,3 +308,85 @@ async def test_a_source_that_never_works_is_asked_every_five_minutes_in_the_end(
     clock.shift(FAILURE_PAUSE_MAX_S - 1)
     await credentials.get()
     assert len(source.calls) == 21
+
+
+# --- how often a source is asked at most --------------------------------------------------------------------------
+
+
+async def test_a_dead_source_is_asked_three_times_in_a_minute_whatever_the_load(made, clock: ManualClock) -> None:
+    source = Source(OSError("canary"))
+    credentials = made(source, may_go_unsigned=False)
+    asked_at: list[float] = []
+    for second in range(600):
+        for _ in range(5):
+            with pytest.raises(Unauthenticated):
+                await credentials.get()
+            assert not await credentials.renew()
+        asked_at += [float(second)] * (len(source.calls) - len(asked_at))
+        clock.shift(1)
+    assert asked_at == [0, 10, 30, 70, 150, 310]
+
+
+async def test_what_a_dead_source_gave_before_it_died_is_rejected_and_asked_for_no_more_often(
+    made, clock: ManualClock
+) -> None:
+    source = Source(FIRST, OSError("canary"))
+    credentials = made(source)
+    await credentials.get()
+    for _ in range(600):
+        assert not any(await asyncio.gather(*(credentials.renew() for _ in range(5))))
+        assert await credentials.get() == FIRST
+        clock.shift(1)
+    assert len(source.calls) == 1 + 6
+
+
+async def test_a_rejected_key_is_fetched_anew_six_times_a_minute_at_most(made, clock: ManualClock) -> None:
+    source = Source(FIRST)
+    source.expires_at_s = clock.wall() + 36_000
+    credentials = made(source)
+    await credentials.get()
+    for _ in range(60):
+        await asyncio.gather(*(credentials.renew() for _ in range(20)))
+        clock.shift(1)
+    assert len(source.calls) == 1 + 6
+
+
+async def test_what_has_expired_as_it_comes_is_a_failure_and_not_asked_for_again_at_once(made, clock) -> None:
+    source = Source(FIRST)
+    source.expires_at_s = clock.wall()
+    credentials = made(source, may_go_unsigned=False)
+    for _ in range(20):
+        with pytest.raises(Unauthenticated, match="expired already; is the clock of this machine right"):
+            await credentials.get()
+    assert len(source.calls) == 1
+    clock.shift(FAILURE_PAUSE_S)
+    source.expires_at_s = clock.wall() + 1000
+    assert await credentials.get() == FIRST
+
+
+async def test_what_lives_for_an_instant_is_fetched_once_a_second(made, clock: ManualClock) -> None:
+    source = Source(FIRST)
+    credentials = made(source)
+    for _ in range(50):
+        source.expires_at_s = clock.wall() + 0.04
+        await credentials.get()
+        clock.shift(0.1)
+    assert len(source.calls) == 5
+
+
+async def test_each_fetch_is_counted_by_how_it_ended(made, clock: ManualClock) -> None:
+    metrics = Metrics()
+    source = Source(None, OSError("canary"), FIRST)
+    credentials = made(source)
+    credentials.watch(count_fetches(metrics, "s3"))
+    for _ in range(3):
+        await asyncio.gather(*(credentials.get() for _ in range(20)))
+        clock.shift(NOTHING_FOUND_S)
+    source.go.clear()
+    assert await credentials.get() == FIRST
+    await clock.advance(FETCH_TIMEOUT_S)
+    while credentials._flight is not None:
+        await asyncio.sleep(0)
+    source.go.set()
+    counted = metrics.credential_fetches
+    assert [counted.cell("s3", each).value for each in ("none", "error", "ok", "timeout")] == [1, 1, 1, 1]

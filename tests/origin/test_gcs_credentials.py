@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from rangecache.errors import Unauthenticated
-from rangecache.origin.credentials import FAILURE_PAUSE_S, RECHECK_S, RENEW_TO
+from rangecache.origin.fetched import FAILURE_PAUSE_S, RECHECK_S, RENEW_TO
 from rangecache.origin.providers.gcs_credentials import (
     FILE_VARIABLE,
     SCOPE,
@@ -175,7 +175,7 @@ async def test_a_command_prints_a_token_and_when_it_expires(expires: str, clock:
 
 @pytest.mark.parametrize("printed", ["canary", "[]", '{"token": 1}', '{"token": "a b"}', '{"token": "a\\nb"}'])
 def test_what_is_no_token_is_refused_and_not_repeated(printed: str) -> None:
-    with pytest.raises(Exception, match="the command printed") as caught:
+    with pytest.raises(Exception, match="the command gave") as caught:
         TokenCommand([sys.executable, "-c", f"print({printed!r})"]).fetch(False)
     assert "canary" not in str(caught.value)
 

@@ -13,7 +13,7 @@ import pytest
 
 from rangecache.aio.clock import SystemClock
 from rangecache.errors import Unauthenticated
-from rangecache.origin.credentials import FAILURE_PAUSE_S, FETCH_TIMEOUT_S, Fetched
+from rangecache.origin.fetched import FAILURE_PAUSE_S, FETCH_TIMEOUT_S, Fetched
 from rangecache.origin.providers.s3_credentials import KeyFiles, S3Credentials, Source, fetched
 from rangecache.origin.providers.s3_sdk import (
     CONNECT_TIMEOUT_S,
@@ -234,7 +234,17 @@ async def test_metadata_without_a_token_is_never_asked_for(status, by_name, aws,
     aws.refuse["PUT /latest/api/token"] = (status, "")
     credentials = keep(Instance(Sdk()) if by_name else Chain(None, Sdk()), may_go_unsigned=True)
     assert await credentials.get() is None
-    assert {each.method for each in aws.asked} == {"PUT"}
+    assert [each.method for each in aws.asked] == ["PUT"]
+
+
+@pytest.mark.parametrize("status", [403, 500, 503])
+async def test_a_containers_address_that_fails_is_asked_once(status: int, aws: AwsEndpoints, aws_free, keep) -> None:
+    aws_free.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{aws.url}/v1/credentials")
+    aws.refuse["GET /v1/credentials"] = (status, "")
+    credentials = keep(Chain(None, Sdk()), may_go_unsigned=True)
+    for _ in range(20):
+        assert await credentials.get() is None
+    assert aws.actions() == ["/v1/credentials"]
 
 
 async def test_the_token_file_of_pod_identity_is_read_again_at_each_renewal(aws, aws_free, tmp_path, keep) -> None:

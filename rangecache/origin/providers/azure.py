@@ -19,7 +19,7 @@ from rangecache.origin.providers.azure_signing import AzureCredential, Bearer, p
 from rangecache.origin.unsigned import MaybeUnsigned
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from rangecache.aio.clock import Clock
     from rangecache.errors import OriginError
@@ -81,7 +81,15 @@ class AzureDialect:
 
     def credentials_for(self, ref: ObjectRef) -> Credentials[AzureCredential]:
         """See `rangecache.origin.dialect.Signing`."""
-        return _ANONYMOUS if self._options(ref).anonymous else self._credentials
+        options = self._options(ref)
+        return _ANONYMOUS if options.anonymous else options.credentials or self._credentials
+
+    def all_credentials(self) -> Iterator[Credentials[AzureCredential]]:
+        """See `rangecache.origin.dialect.Signing`."""
+        yield self._credentials
+        for each in self._buckets.values():
+            if each.credentials is not None:
+                yield each.credentials
 
     def address_for(self, ref: ObjectRef) -> str:
         """See `rangecache.origin.dialect.Signing`."""
@@ -137,7 +145,7 @@ class AzureDialect:
     def error(self, answer: Answer, ref: ObjectRef) -> OriginError:
         """By Azure's error code, else by status."""
         options = self._options(ref)
-        source = self._credentials_of(options)
+        source = self.credentials_for(ref)
         signs = source.signs and not self._unsigned.without(ref.bucket)
         if options.missing_403_is_404 and azure_errors.hides_absence(answer, signed=signs):
             said = f"{answer.status} {azure_errors.read_code(answer)}".strip()
@@ -154,7 +162,7 @@ class AzureDialect:
         """Renew rejected credentials, or go on without them."""
         if not azure_errors.rejects_credentials(answer):
             return ""
-        return await self._unsigned.rejected(ref.bucket, self._credentials_of(self._options(ref)))
+        return await self._unsigned.rejected(ref.bucket, self.credentials_for(ref))
 
     def may_redirect(self, ref: ObjectRef, to: URL) -> bool:
         """Never: Azure does not redirect those who read blobs."""
@@ -162,16 +170,14 @@ class AzureDialect:
 
     async def aclose(self) -> None:
         """Give up on credentials that are being fetched."""
-        await self._credentials.aclose()
-        for each in self._buckets.values():
-            if each.credentials is not None:
-                await each.credentials.aclose()
+        for each in self.all_credentials():
+            await each.aclose()
 
     def __repr__(self) -> str:
         return f"<AzureDialect {self._endpoint.base}>"
 
     async def _signed(self, method: str, url: str, ref: ObjectRef, headers: Mapping[str, str]) -> Target:
-        source = self._credentials_of(self._options(ref))
+        source = self.credentials_for(ref)
         credential = await self._unsigned.usable(ref.bucket, source)
         return self._carrying(source, credential, method, self._place(ref), url, headers)
 
@@ -190,9 +196,6 @@ class AzureDialect:
             credential = None
         address, sent = prove(method, url, headers, credential, now_s=self._clock.wall())
         return Target(URL(address, encoded=True), sent)
-
-    def _credentials_of(self, options: AzureBucket) -> Credentials[AzureCredential]:
-        return _ANONYMOUS if options.anonymous else options.credentials or self._credentials
 
     def _place(self, ref: ObjectRef) -> Place:
         return self._endpoint.place(self._options(ref).bucket)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import parse_qsl
 
 from rangecache.origin.command import run_command
-from rangecache.origin.credentials import CredentialsUnavailable, Fetched, Grant, OnThread, read_secret
+from rangecache.origin.credentials import CredentialsUnavailable, Grant, read_secret
+from rangecache.origin.fetched import Fetched, OnThread
+from rangecache.origin.printed import read_expires, read_object, read_time
 from rangecache.origin.providers.azure_signing import AccountKey, AzureCredential, Bearer, Sas
 
 if TYPE_CHECKING:
@@ -114,20 +113,18 @@ def from_command(command: str | Sequence[str], *, clock: Clock) -> Fetched[Azure
     """
 
     def fetch(_: bool) -> Grant[AzureCredential]:
-        found = _object(run_command(command))
+        found = read_object(run_command(command))
         sas, token = found.get("sas_token"), found.get("token")
         if isinstance(sas, str) == isinstance(token, str):
-            raise CredentialsUnavailable('it printed neither {"sas_token": …} nor {"token": …}, or both')
-        expires_at_s = _expiry(found.get("expires"))
+            raise CredentialsUnavailable('the command gave neither {"sas_token": …} nor {"token": …}, or both')
+        expires_at_s = read_expires(found)
         credential: AzureCredential
         if isinstance(sas, str):
             credential = _sas(sas)
             if expires_at_s is None:
-                expires_at_s = _expiry(dict(parse_qsl(credential.query)).get("se"))
+                expires_at_s = read_time(dict(parse_qsl(credential.query)).get("se"), name="se")
         else:
             credential = Bearer(_printable(str(token), "a token"))
-        if expires_at_s is not None and expires_at_s <= clock.wall():
-            raise CredentialsUnavailable("what it printed has expired")
         return Grant(credential, expires_at_s)
 
     return _named(fetch, "what the configured command prints", clock)
@@ -222,27 +219,6 @@ def _why(error: Exception) -> str:
     """The end of a sentence. The library's own text repeats what a service or a command has said."""
     code = _AAD_CODE.search(str(error))
     return f"azure-identity raised {type(error).__name__}" + (f" ({code[0]})" if code else "")
-
-
-def _object(output: bytes) -> dict[str, Any]:
-    with suppress(ValueError):  # which would quote it
-        found = json.loads(output)
-        if isinstance(found, dict):
-            return found
-    raise CredentialsUnavailable("it printed no JSON object")
-
-
-def _expiry(value: object) -> float | None:
-    """Seconds since 1970, or a time in ISO 8601 (UTC where it names no zone); None for null."""
-    if value is None:
-        return None
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e11:
-        return float(value)
-    if isinstance(value, str):
-        with suppress(ValueError):
-            moment = datetime.fromisoformat(value)
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    raise CredentialsUnavailable("it does not say in seconds since 1970, or as 2026-01-31T23:59:59Z, when it expires")
 
 
 def _named(fetch: Any, description: str, clock: Clock) -> Fetched[AzureCredential]:

@@ -90,7 +90,8 @@ class GcsDialect:
         self._project = project
         self._tokens: MaybeUnsigned[str] = MaybeUnsigned(clock)
         self._buckets = dict(buckets or {})
-        if not self._endpoint.may_see_tokens and not all(isinstance(each, Anonymous) for each in self._sources()):
+        has_tokens = not all(isinstance(each, Anonymous) for each in self.all_credentials())
+        if has_tokens and not self._endpoint.may_see_tokens:
             raise ConfigurationError(
                 "a token would cross the network in the clear: give the endpoint with https, or set anonymous: true"
             )
@@ -104,7 +105,15 @@ class GcsDialect:
 
     def credentials_for(self, ref: ObjectRef) -> Credentials[str]:
         """See `rangecache.origin.dialect.Signing`."""
-        return _ANONYMOUS if self._options(ref).anonymous else self._credentials
+        options = self._options(ref)
+        return _ANONYMOUS if options.anonymous else options.credentials or self._credentials
+
+    def all_credentials(self) -> Iterator[Credentials[str]]:
+        """See `rangecache.origin.dialect.Signing`."""
+        yield self._credentials
+        for each in self._buckets.values():
+            if each.credentials is not None:
+                yield each.credentials
 
     def address_for(self, ref: ObjectRef) -> str:
         """See `rangecache.origin.dialect.Signing`."""
@@ -167,7 +176,7 @@ class GcsDialect:
     def error(self, answer: Answer, ref: ObjectRef) -> OriginError:
         """By the code or reason in the answer, else by status."""
         options = self._options(ref)
-        source, signed = self._credentials_of(options), self._signs(ref)
+        source, signed = self.credentials_for(ref), self._signs(ref)
         code = gcs_errors.read_code(answer.body)
         refused = answer.status == 403 or (answer.status == 401 and not signed)
         if options.missing_403_is_404 and not answer.listing and refused and code in ("", "AccessDenied", "forbidden"):
@@ -186,7 +195,7 @@ class GcsDialect:
         """Renew a rejected token, or go on without."""
         if not self._signs(ref) or not gcs_errors.rejects_credentials(answer):
             return ""
-        return await self._tokens.rejected(ref.bucket, self._credentials_of(self._options(ref)))
+        return await self._tokens.rejected(ref.bucket, self.credentials_for(ref))
 
     def may_redirect(self, ref: ObjectRef, to: URL) -> bool:
         """Never: the service does not redirect reads."""
@@ -194,7 +203,7 @@ class GcsDialect:
 
     async def aclose(self) -> None:
         """Give up on tokens that are being fetched."""
-        for each in self._sources():
+        for each in self.all_credentials():
             await each.aclose()
 
     def __repr__(self) -> str:
@@ -210,23 +219,14 @@ class GcsDialect:
             raise BadRequest(f"the name of a bucket of Google Cloud Storage {fault}")
         return GcsBucket(ref.bucket)
 
-    def _sources(self) -> Iterator[Credentials[str]]:
-        yield self._credentials
-        for each in self._buckets.values():
-            if each.credentials is not None:
-                yield each.credentials
-
-    def _credentials_of(self, options: GcsBucket) -> Credentials[str]:
-        return _ANONYMOUS if options.anonymous else options.credentials or self._credentials
-
     def _signs(self, ref: ObjectRef) -> bool:
         """Whether a request to its bucket carries a token, as things stand."""
-        return self._credentials_of(self._options(ref)).signs and not self._tokens.without(ref.bucket)
+        return self.credentials_for(ref).signs and not self._tokens.without(ref.bucket)
 
     async def _proof(self, ref: ObjectRef) -> dict[str, str]:
         """The headers that say who asks, and who pays."""
         options = self._options(ref)
-        token = await self._tokens.usable(ref.bucket, self._credentials_of(options))
+        token = await self._tokens.usable(ref.bucket, self.credentials_for(ref))
         proof = {} if token is None else {"Authorization": f"Bearer {token}"}
         if options.billed_project is not None and token is not None:
             proof["x-goog-user-project"] = options.billed_project

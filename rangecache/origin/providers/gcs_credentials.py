@@ -10,12 +10,13 @@ import asyncio
 import io
 import json
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from rangecache.origin.command import run_command
-from rangecache.origin.credentials import CredentialsUnavailable, Fetched, Grant, OnThread, read_secret
+from rangecache.origin.credentials import CredentialsUnavailable, Grant, read_secret
+from rangecache.origin.fetched import Fetched, OnThread
+from rangecache.origin.printed import read_expires, read_object
 from rangecache.origin.providers.gcs_errors import LOGIN
 from rangecache.origin.session import token_session
 
@@ -40,7 +41,7 @@ class Source(Protocol):
     """For a sentence, such as "Google Cloud Storage does not accept …"."""
 
     def fetch(self, renew: bool) -> Grant[str] | None:
-        """Blocks. See `rangecache.origin.credentials.Fetched`."""
+        """Blocks. See `rangecache.origin.fetched.Fetched`."""
         ...
 
 
@@ -183,28 +184,12 @@ def _failure(kind: str, error: Exception) -> str:
 
 def _printed(document: bytes) -> Grant[str]:
     """Raises `CredentialsUnavailable`, which quotes nothing of the document."""
-    try:
-        found: Any = json.loads(document)
-    except (ValueError, RecursionError):
-        raise CredentialsUnavailable("the command printed something that is not JSON") from None
-    token = found.get("token") if isinstance(found, dict) else None
+    found = read_object(document)
+    token = found.get("token")
     if not isinstance(token, str) or not _is_token(token):
-        raise CredentialsUnavailable("the command printed no usable token")
-    return Grant(token, _time(found.get("expires")))
+        raise CredentialsUnavailable("the command gave no usable token")
+    return Grant(token, read_expires(found))
 
 
 def _is_token(text: str) -> bool:
     return text.isascii() and text.isprintable() and bool(text) and " " not in text
-
-
-def _time(text: Any) -> float | None:
-    """Seconds since 1970 of a number or an ISO 8601 time, which without a zone is UTC; None where nothing is said."""
-    if text is None or text == "":
-        return None
-    if isinstance(text, int | float) and not isinstance(text, bool):
-        return float(text)
-    try:
-        at = datetime.fromisoformat(text)
-        return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
-    except (TypeError, ValueError, OverflowError):
-        raise CredentialsUnavailable("the command printed an expires that is no ISO 8601 time") from None

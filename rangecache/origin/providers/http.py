@@ -28,7 +28,7 @@ from rangecache.origin.credentials import Anonymous
 from rangecache.origin.dialect import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from rangecache.errors import OriginError
     from rangecache.model import ETag, ObjectMeta, ObjectRef
@@ -102,6 +102,10 @@ class HttpDialect:
     def credentials_for(self, ref: ObjectRef) -> Credentials[HttpFields]:
         """See `rangecache.origin.dialect.Signing`."""
         return self._base(ref).credentials
+
+    def all_credentials(self) -> Iterator[Credentials[HttpFields]]:
+        """See `rangecache.origin.dialect.Signing`."""
+        yield from {id(base.credentials): base.credentials for base in self._bases.values()}.values()
 
     def address_for(self, ref: ObjectRef) -> str:
         """See `rangecache.origin.dialect.Signing`."""
@@ -187,7 +191,7 @@ class HttpDialect:
 
     async def aclose(self) -> None:
         """Give up on credentials that are being fetched."""
-        for each in {id(base.credentials): base.credentials for base in self._bases.values()}.values():
+        for each in self.all_credentials():
             await each.aclose()
 
     def may_redirect(self, ref: ObjectRef, to: URL) -> bool:

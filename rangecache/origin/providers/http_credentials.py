@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from rangecache.origin.command import run_command
-from rangecache.origin.credentials import CredentialsUnavailable, Fetched, Grant, OnThread, read_secret
+from rangecache.origin.credentials import CredentialsUnavailable, Grant, read_secret
+from rangecache.origin.fetched import Fetched, OnThread
+from rangecache.origin.printed import THE_COMMAND, read_expires, read_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -49,7 +49,7 @@ class Source(Protocol):
     """For a sentence, such as "the web server does not accept …"."""
 
     def fetch(self, renew: bool) -> Grant[HttpFields]:
-        """Blocks. See `rangecache.origin.credentials.Fetched`."""
+        """Blocks. See `rangecache.origin.fetched.Fetched`."""
         ...
 
 
@@ -118,20 +118,17 @@ class FieldsCommand:
 
 def read_printed(document: bytes) -> Grant[HttpFields]:
     """Read what such a command prints. Raises `CredentialsUnavailable`, which quotes nothing of it."""
-    whose = "the command"
-    try:
-        found: Any = json.loads(document)
-    except (ValueError, RecursionError):
-        raise CredentialsUnavailable(f"{whose} printed something that is not JSON") from None
-    if not isinstance(found, dict) or ("headers" in found) == ("token" in found):
+    whose = THE_COMMAND
+    found = read_object(document)
+    if ("headers" in found) == ("token" in found):
         raise CredentialsUnavailable(f'{whose} must print a JSON object with either "headers" or "token"')
-    expires_at_s = _time(found.get("expires"), whose)
+    expires_at_s = read_expires(found)
     if "token" in found:
         token = found["token"]
         return Grant(_bearer(token if isinstance(token, str) else "", whose), expires_at_s)
     headers = found["headers"]
     if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
-        raise CredentialsUnavailable(f"{whose} printed headers that are no object of texts")
+        raise CredentialsUnavailable(f"{whose} gave headers that are no object of texts")
     return Grant(_checked(headers.items(), whose), expires_at_s)
 
 
@@ -154,14 +151,3 @@ def _checked(pairs: Iterable[tuple[str, str]], whose: str) -> HttpFields:
     if not fields or len(fields) > FIELDS_MAX:
         raise CredentialsUnavailable(f"{whose} must hold 1 to {FIELDS_MAX} header fields")
     return HttpFields(fields)
-
-
-def _time(text: Any, whose: str) -> float | None:
-    """An ISO 8601 time, in seconds since 1970; a time without a zone is UTC."""
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-        return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
-    except (TypeError, ValueError, OverflowError):
-        raise CredentialsUnavailable(f'{whose} printed an "expires" that is no ISO 8601 time') from None

@@ -20,7 +20,7 @@ from rangecache.origin.providers.s3_signing import sign
 from rangecache.origin.unsigned import MaybeUnsigned
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from rangecache.aio.clock import Clock
     from rangecache.errors import OriginError
@@ -80,7 +80,13 @@ class S3Dialect:
 
     def credentials_for(self, ref: ObjectRef) -> Credentials[S3Credentials]:
         """See `rangecache.origin.dialect.Signing`."""
-        return self._credentials_of(self._buckets[ref.bucket])
+        bucket = self._buckets[ref.bucket]
+        return _ANONYMOUS if bucket.anonymous else bucket.credentials or self._credentials
+
+    def all_credentials(self) -> Iterator[Credentials[S3Credentials]]:
+        """See `rangecache.origin.dialect.Signing`."""
+        yield self._credentials
+        yield from self._buckets.credentials()
 
     def address_for(self, ref: ObjectRef) -> str:
         """See `rangecache.origin.dialect.Signing`."""
@@ -96,7 +102,7 @@ class S3Dialect:
         bucket = self._buckets[ref.bucket]
         if ref.version is not None and not self._service.versions:
             raise BadRequest("this service does not know versionId and would answer with another version; remove it")
-        credentials = await self._unsigned.usable(ref.bucket, self._credentials_of(bucket))
+        credentials = await self._unsigned.usable(ref.bucket, self.credentials_for(ref))
         region = self._buckets.region(bucket)
         address = self._endpoint.address(bucket.bucket, ref.key, region, ref.version)
         if credentials is None and has_dot_segment(ref.key) and self._endpoint.path_style(bucket.bucket):
@@ -119,7 +125,7 @@ class S3Dialect:
     async def listing(self, below: ObjectRef, delimiter: str, at: str | None) -> Target:
         """ListObjectsV2, signed as every other request."""
         bucket = self._buckets[below.bucket]
-        credentials = await self._unsigned.usable(below.bucket, self._credentials_of(bucket))
+        credentials = await self._unsigned.usable(below.bucket, self.credentials_for(below))
         region = self._buckets.region(bucket)
         url = self._endpoint.listing(bucket.bucket, region, s3_listing.query(below.key, delimiter, at))
         headers = bucket.headers()
@@ -134,7 +140,7 @@ class S3Dialect:
     async def bucket_listing(self, provider: str, at: str | None) -> Target:
         """ListBuckets. Only AWS is asked for pages: not every other service knows them."""
         everything = self._buckets[""]
-        credentials = await self._unsigned.usable("", self._credentials_of(everything))
+        credentials = await self._unsigned.usable("", self._credentials)
         region = self._buckets.region(everything)
         query = s3_listing.buckets_query(at, paged=self._endpoint.base is None)
         url = self._endpoint.service(region, query)
@@ -158,7 +164,7 @@ class S3Dialect:
     def error(self, answer: Answer, ref: ObjectRef) -> OriginError:
         """By S3's error code, else by status."""
         bucket = self._buckets[ref.bucket]
-        credentials = self._credentials_of(bucket)
+        credentials = self.credentials_for(ref)
         code = s3_errors.read_error(answer.body).code
         if not ref.bucket and answer.status == 403 and code in ("", "AccessDenied"):
             return s3_errors.unlisted_buckets(ref.provider, credentials.describe(), code)
@@ -185,7 +191,7 @@ class S3Dialect:
             return "region"
         if not s3_errors.rejects_credentials(answer):
             return ""
-        return await self._unsigned.rejected(ref.bucket, self._credentials_of(bucket))
+        return await self._unsigned.rejected(ref.bucket, self.credentials_for(ref))
 
     def may_redirect(self, ref: ObjectRef, to: URL) -> bool:
         """Only to the same bucket at the same service: AWS redirects requests for new buckets for some hours (307)."""
@@ -194,11 +200,8 @@ class S3Dialect:
 
     async def aclose(self) -> None:
         """Give up on credentials that are being fetched."""
-        for each in (self._credentials, *self._buckets.credentials()):
+        for each in self.all_credentials():
             await each.aclose()
 
     def __repr__(self) -> str:
         return f"<S3Dialect {self._endpoint.base or 'aws'}>"
-
-    def _credentials_of(self, bucket: S3Bucket) -> Credentials[S3Credentials]:
-        return _ANONYMOUS if bucket.anonymous else bucket.credentials or self._credentials

@@ -5,13 +5,13 @@ The sources that speak to AWS are in `s3_sdk`.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from rangecache.origin.command import run_command
-from rangecache.origin.credentials import CredentialsUnavailable, Fetched, Grant, OnThread, read_secret
+from rangecache.origin.credentials import CredentialsUnavailable, Grant, read_secret
+from rangecache.origin.fetched import Fetched, OnThread
+from rangecache.origin.printed import read_object, read_time
 from rangecache.origin.providers.s3_metadata import fetch_document
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Source(Protocol):
     """For a sentence, such as "S3 does not accept …"."""
 
     def fetch(self, renew: bool) -> Grant[S3Credentials] | None:
-        """Blocks. See `rangecache.origin.credentials.Fetched`."""
+        """Blocks. See `rangecache.origin.fetched.Fetched`."""
         ...
 
 
@@ -106,12 +106,7 @@ def read_keys(document: bytes, whose: str) -> Grant[S3Credentials]:
 
     Raises `CredentialsUnavailable`, which quotes nothing of the document.
     """
-    try:
-        found: Any = json.loads(document)
-    except (ValueError, RecursionError):
-        raise CredentialsUnavailable(f"{whose} gave something that is not JSON") from None
-    if not isinstance(found, dict):
-        raise CredentialsUnavailable(f"{whose} gave no JSON object")
+    found = read_object(document, whose)
     if found.get("Version", 1) != 1:
         raise CredentialsUnavailable(f"{whose} gave keys of a form that is not known: Version must be 1")
     token = found.get("SessionToken") or found.get("Token")
@@ -122,16 +117,5 @@ def read_keys(document: bytes, whose: str) -> Grant[S3Credentials]:
     ):
         if not isinstance(value, str) or not value.isascii() or not value.isprintable() or not value:
             raise CredentialsUnavailable(f"{whose} gave no usable {name}")
-    expires_at_s = _time(found.get("Expiration"), whose)
+    expires_at_s = read_time(found.get("Expiration"), whose, "Expiration")
     return Grant(S3Credentials(found["AccessKeyId"], found["SecretAccessKey"], token or None), expires_at_s)
-
-
-def _time(text: Any, whose: str) -> float | None:
-    """An ISO 8601 time, in seconds since 1970; a time without a zone is UTC."""
-    if text is None or text == "":
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-        return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
-    except (TypeError, ValueError, OverflowError):
-        raise CredentialsUnavailable(f"{whose} gave an Expiration that is no ISO 8601 time") from None

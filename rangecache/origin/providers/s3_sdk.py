@@ -13,13 +13,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from rangecache.origin.credentials import CredentialsUnavailable, Fetched, Grant, read_secret
+from rangecache.origin.credentials import CredentialsUnavailable, Grant, read_secret
 from rangecache.origin.providers.s3_credentials import S3Credentials, fetched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rangecache.aio.clock import Clock
+    from rangecache.origin.fetched import Fetched
     from rangecache.origin.providers.s3_credentials import Source
 
 STS_REGION: Final = "us-east-1"  # where nothing says which
@@ -46,7 +47,10 @@ class Sdk:
         make a program send a GET."""
         import botocore.config  # a fifth of a second, and only where it is needed
         import botocore.session
+        import botocore.utils
 
+        # A container's address would be asked three times, and that is no option; a test counts.
+        botocore.utils.ContainerMetadataFetcher.RETRY_ATTEMPTS = 1
         session = botocore.session.Session(profile=profile)
         session.set_config_variable("ec2_metadata_v1_disabled", True)
         session.set_config_variable("sts_regional_endpoints", "regional")
