@@ -32,6 +32,9 @@ _FLAGS: Final = frozenset(
     {"public", "private", "immutable", "must-revalidate", "proxy-revalidate", "no-store", "no-transform"}
 )
 
+# What a browser shows as a document of its own, scripts and all.
+_DOCUMENT = re.compile("html|xml|xsl|^multipart/|^message/")
+
 # Written by ourselves, hop-by-hop (RFC 9110 section 7.6.1), cookies, or a promise about the whole object that software
 # development kits would check against a part of it.
 _NEVER: Final = frozenset(
@@ -51,6 +54,16 @@ def content_type(meta: ObjectMeta) -> str:
     stated = meta.headers.get("content-type", "").strip(" \t")
     valid = len(stated) <= VALUE_CHARACTERS_MAX and _MEDIA_TYPE.fullmatch(stated)
     return stated if valid else CONTENT_TYPE_DEFAULT
+
+
+def policy(meta: ObjectMeta) -> Iterator[tuple[str, str]]:
+    """For an object that a browser would run: it is shown without scripts, and as of no origin.
+
+    All buckets are one origin to a browser. A page in a bucket that anybody may write to could otherwise read, as the
+    user who was led to it, whatever this proxy may read.
+    """
+    if _DOCUMENT.search(content_type(meta).lower()):
+        yield "Content-Security-Policy", "sandbox"
 
 
 def cache_control(stated: str) -> str:

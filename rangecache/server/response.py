@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from rangecache.httpdate import format_http_date
 from rangecache.read.messages import HIT_MEMORY
 from rangecache.server.autoindex import POLICY
-from rangecache.server.fields import content_type, object_fields, other_fields
+from rangecache.server.fields import content_type, object_fields, other_fields, policy
 from rangecache.server.multipart import Framer
 
 if TYPE_CHECKING:
@@ -184,6 +184,7 @@ class HeadPrinter:
         fields = list(object_fields(meta))
         if self._passes_all(meta.ref):
             fields += other_fields(meta)
+        fields += policy(meta)
         return fields
 
     def _print(self, meta: ObjectMeta) -> _Template:

@@ -63,6 +63,34 @@ def test_the_fields_of_a_part_come_in_a_fixed_order_and_case(printer: HeadPrinte
     ]
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "text/html",
+        "Text/HTML; charset=utf-8",
+        "image/svg+xml",
+        "application/xhtml+xml",
+        "text/xml",
+        "multipart/related",
+    ],
+)
+def test_a_page_in_a_bucket_is_no_page_of_ours_to_a_browser(kind: str, printer: HeadPrinter) -> None:
+    reply = make_reply(ByteRange(0, 1), headers={"content-type": kind})
+    several = make_reply(ByteRange(0, 1), ByteRange(50, 51), headers={"content-type": kind})
+    for head in (
+        printer.partial(reply),
+        printer.whole(reply),
+        printer.multipart(several, printer.framer(several)),
+    ):
+        assert "Content-Security-Policy: sandbox" in lines_of(head)
+
+
+@pytest.mark.parametrize("kind", ["image/tiff", "application/octet-stream", "application/json", "text/plain"])
+def test_what_no_browser_runs_has_no_policy(kind: str, printer: HeadPrinter) -> None:
+    head = printer.whole(make_reply(ByteRange(0, 1), status=200, headers={"content-type": kind}))
+    assert not any(line.startswith("Content-Security-Policy") for line in lines_of(head))
+
+
 def test_the_whole_object_and_the_end_of_the_connection(printer: HeadPrinter) -> None:
     lines = lines_of(printer.whole(make_reply(status=200), CLOSE))
     assert lines[:4] == ["HTTP/1.1 200 OK", "Content-Type: text/plain", "Content-Length: 100", "Accept-Ranges: bytes"]
