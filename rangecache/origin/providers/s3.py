@@ -16,7 +16,6 @@ from rangecache.origin.dialect import Target
 from rangecache.origin.providers import s3_errors, s3_listing
 from rangecache.origin.providers.s3_address import Endpoint, has_dot_segment
 from rangecache.origin.providers.s3_buckets import AUTO, Buckets, Service
-from rangecache.origin.providers.s3_signing import sign
 from rangecache.origin.unsigned import MaybeUnsigned
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ class S3Dialect:
         if self._service.accept_encoding is not None:
             wanted["Accept-Encoding"] = self._service.accept_encoding
         if credentials is not None:
-            wanted = sign(method, address.to_sign, wanted, credentials, region=region, now_s=self._clock.wall())
+            wanted = self._sign(method, address.to_sign, wanted, credentials, region)
         # The version "null" is what a bucket without versions has; it does not always say so.
         named = ref.version is not None and ref.version != "null"
         expected = {"x-amz-version-id": ref.version} if named and ref.version is not None else {}
@@ -130,7 +129,7 @@ class S3Dialect:
         url = self._endpoint.listing(bucket.bucket, region, s3_listing.query(below.key, delimiter, at))
         headers = bucket.headers()
         if credentials is not None:
-            headers = sign("GET", url, headers, credentials, region=region, now_s=self._clock.wall())
+            headers = self._sign("GET", url, headers, credentials, region)
         return Target(URL(url, encoded=True), headers)
 
     def read_listing(self, body: bytes) -> ListPage:
@@ -146,7 +145,7 @@ class S3Dialect:
         url = self._endpoint.service(region, query)
         if credentials is None:
             raise NotListable(f"without credentials the buckets of {provider} cannot be listed; name one")
-        signed = sign("GET", url, {}, credentials, region=region, now_s=self._clock.wall())
+        signed = self._sign("GET", url, {}, credentials, region)
         return Target(URL(url, encoded=True), signed)
 
     def read_buckets(self, body: bytes) -> BucketPage:
@@ -205,3 +204,11 @@ class S3Dialect:
 
     def __repr__(self) -> str:
         return f"<S3Dialect {self._endpoint.base or 'aws'}>"
+
+    def _sign(
+        self, method: str, url: str, headers: Mapping[str, str], credentials: S3Credentials, region: str
+    ) -> dict[str, str]:
+        # botocore, which takes a while: `s3_credentials.fetched` has loaded it on its thread by now.
+        from rangecache.origin.providers.s3_signing import sign
+
+        return sign(method, url, headers, credentials, region=region, now_s=self._clock.wall())

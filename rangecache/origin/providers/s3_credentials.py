@@ -44,9 +44,14 @@ class Source(Protocol):
 
 
 def fetched(source: Source, *, clock: Clock, may_go_unsigned: bool = False) -> Fetched[S3Credentials]:
-    """What keeps and renews the keys of a source."""
-    fetch = OnThread(source.fetch)
-    return Fetched(fetch, description=source.description, may_go_unsigned=may_go_unsigned, clock=clock)
+    """What keeps and renews the keys of a source. The SDK that signs with them is loaded on the same thread."""
+
+    def fetch(renew: bool) -> Grant[S3Credentials] | None:
+        import rangecache.origin.providers.s3_signing  # noqa: F401  # a tenth of a second that stops no loop
+
+        return source.fetch(renew)
+
+    return Fetched(OnThread(fetch), description=source.description, may_go_unsigned=may_go_unsigned, clock=clock)
 
 
 class KeyFiles:
