@@ -108,7 +108,7 @@ def test_the_recipe_for_pyarrow_reads_a_column(base_url: str) -> None:
 def test_the_configuration_in_the_readme_is_accepted() -> None:
     (text,) = re.findall(r"^```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     settings = Settings.model_validate(yaml.safe_load(text))
-    assert set(settings.providers) == {"s3", "minio", "web", "local"}
+    assert set(settings.providers) == {"s3", "minio", "gs", "lake", "web", "local"}
 
 
 def test_the_table_of_settings_has_their_names_and_defaults() -> None:
