@@ -6,30 +6,25 @@ headers and the meaning of error answers, and never sees a body.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
-
-from yarl import URL
 
 from rangecache.aio.deadline import Deadline
 from rangecache.errors import (
     GenerationGone,
     InvalidAnswer,
-    NotFound,
     OriginTimeout,
-    RangecacheError,
-    RangeNotSatisfiable,
     TransientError,
     Unauthenticated,
 )
 from rangecache.model import ObjectRef
-from rangecache.origin import answers
+from rangecache.origin import answers, refusals
 from rangecache.origin.answers import Asked, Extent
 from rangecache.origin.base import GetResult, NotModified
 from rangecache.origin.dialect import Answer, Target
 from rangecache.origin.web_body import Body, Paced
-from rangecache.ranges import ByteRange, parse_unsatisfied
+from rangecache.ranges import ByteRange
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -48,7 +43,6 @@ MENDS_MAX: Final = 2  # a public bucket of another region, asked for with expire
 ERROR_BODY_BYTES_MAX: Final = 64 * 1024
 # 1,000 keys (the most of S3 and GCS) of 1,024 bytes, percent-encoded, are 3 MB, and there is as much XML around them.
 LIST_BODY_BYTES_MAX: Final = 8 * 1024 * 1024
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,9 +240,9 @@ class WebStore:
                 target, own = await address(method, asked)
                 self._count_detour(purpose, "mend")
                 continue
-            to = self._redirect(answer, asked.ref, target.url)
+            to = refusals.redirect(self._dialect, answer, asked.ref, target.url)
             if to is None or redirects == REDIRECTS_MAX:
-                raise self._error(answer, asked)
+                raise refusals.error(self._dialect, answer, asked)
             redirects += 1
             # Credentials stay with the host they were made for, and do not come back after a detour elsewhere.
             target = replace(target, url=to, headers=target.headers if to.origin() == target.url.origin() else own)
@@ -293,40 +287,6 @@ class WebStore:
             body.close()
             wire.close()
         return Answer(wire.status, wire.headers, bytes(text[:ERROR_BODY_BYTES_MAX]), listing)
-
-    def _redirect(self, answer: Answer, ref: ObjectRef, url: URL) -> URL | None:
-        """Where a redirect leads, if it may be followed."""
-        location = answer.headers.get("Location", "")
-        if answer.status not in _REDIRECTS or not location or not location.isascii():
-            return None
-        try:
-            to = url.join(URL(location, encoded=True)).with_fragment(None)
-        except ValueError:
-            return None
-        downgrade = url.scheme == "https" and to.scheme != "https"
-        if to.scheme not in ("http", "https") or downgrade or to.user is not None or not to.host:
-            return None
-        return to if self._dialect.may_redirect(ref, to) else None
-
-    def _error(self, answer: Answer, asked: Asked) -> RangecacheError:
-        """What an answer without the object means."""
-        ref = asked.ref
-        if answer.status == 412 and asked.if_match is not None:
-            return GenerationGone(f"{ref} has changed at the origin")
-        if answer.status == 416 and asked.range is not None:
-            if asked.if_match is not None:
-                return GenerationGone(f"{ref} has become shorter at the origin")
-            size = parse_unsatisfied(answer.headers.get("Content-Range", ""))
-            return RangeNotSatisfiable(f"the range asked for lies outside {ref}", size)
-        if answer.status in (304, 412, 416):
-            return InvalidAnswer(f"the origin answered {answer.status} to a request that gave no cause for it")
-        error = self._dialect.error(answer, ref)
-        if isinstance(error, NotFound):
-            if asked.if_match is not None:
-                return GenerationGone(f"{ref} is no longer at the origin")
-            with suppress(InvalidAnswer):  # headers that cannot be believed do not make it another answer
-                error.headers = answers.end_to_end(answer.headers)
-        return error
 
     def _count_detour(self, purpose: Purpose, kind: str) -> None:
         if self._on_detour is not None:
