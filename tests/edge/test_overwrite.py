@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.proving import Proof
 
-READS: Final = 50_000
+READS: Final = 20_000
 READS_OF_A_PROOF: Final = 1_000_000
 ERRORS_SHARE_MAX: Final = 0.02
 

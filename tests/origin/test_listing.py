@@ -12,7 +12,6 @@ import pytest
 
 from rangecache.errors import (
     InvalidAnswer,
-    NotFound,
     NotListable,
     OriginError,
     OriginTimeout,
@@ -215,7 +214,7 @@ async def test_without_credentials_nobody_is_asked_for_buckets(session, origin: 
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        (Status(404), NotFound),
+        (Status(404), InvalidAnswer),  # S3 would say in its own words what is missing
         (Status(403), PermissionDenied),
         (Status(206), InvalidAnswer),
         (Redirect("http://elsewhere.invalid/"), InvalidAnswer),
