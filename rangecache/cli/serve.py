@@ -28,7 +28,8 @@ def serve(
 ) -> None:
     """Run the proxy until SIGTERM or Ctrl-C.
 
-    Without a configuration it serves `s3`, `gs` and `az` on this machine alone, with the credentials of its environment.
+    Without a configuration it serves `s3`, `gs` and `az` on this machine alone, with the credentials of its
+    environment.
     """
     given = {
         "--listen": listen,
