@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from rangecache.testing.faults import Cut, Status
-from rangecache.testing.objects import check_stamped, stamped
+from rangecache.testing.objects import RECORD_BYTES, check_stamped, stamped
 from tests.edge.client import CutShort, connected
 from tests.edge.test_crowd import MIB, Crowd, allowed_bytes, serving, until_all_left
 
@@ -51,7 +51,7 @@ async def read(proxy: Proxy, until_s: float, chance: random.Random, counts: dict
     while time.monotonic() < until_s:
         async with connected(proxy.port) as client:
             for _ in range(chance.randrange(1, 20)):
-                number, start = chance.randrange(OBJECTS), chance.randrange(SIZE)
+                number, start = chance.randrange(OBJECTS), chance.randrange(SIZE - RECORD_BYTES)
                 length = min(SIZE - start, chance.choice((100, 20_000, 300_000, SIZE)))
                 client.send(f"/web/b/{number}", f"Range: bytes={start}-{start + length - 1}")
                 try:
