@@ -61,7 +61,9 @@ def sheet(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize(
+    "workers", [pytest.param((), id="alone"), pytest.param(("-n", "2"), id="xdist", marks=pytest.mark.prove)]
+)
 def test_lines_of_tests_that_ran_are_replaced(pytester: pytest.Pytester, sheet: Path, workers: tuple[str, ...]) -> None:
     result = pytester.runpytest_subprocess("-m", "prove", "--proofs", "proof.md", *workers)
     result.assert_outcomes(passed=2, failed=2)
