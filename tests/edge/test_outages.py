@@ -68,7 +68,11 @@ async def test_one_broken_object_harms_no_other() -> None:
 
 
 class Load:
-    """Readers that each ask for something new twice a second, and what they got."""
+    """Readers that each ask for something new twice a second, and what they got.
+
+    Each keeps to its own moments of the second, whatever the last answer took: if they only paused after an answer, an
+    outage would leave them in step, and they would wait for each other ever after.
+    """
 
     def __init__(self, rig: Rig, clock: HurriedClock) -> None:
         self.rig, self.clock = rig, clock
@@ -78,14 +82,16 @@ class Load:
     async def read(self, number: int) -> None:
         """Until cancelled."""
         client = await self.rig.connect()
-        await self.clock.sleep(number / 32)
+        due = self.clock.monotonic() + number / 32
         while True:
+            await self.clock.sleep(max(0.0, due - self.clock.monotonic()))
+            while due <= self.clock.monotonic():
+                due += 0.5
             key = f"{number}-{self.asked}"
             self.asked += 1
             self.rig.origin.put(f"b/{key}", b"some bytes")
             status = (await client.get(f"/web/b/{key}")).status
             self.ends.append((self.clock.monotonic(), status))
-            await self.clock.sleep(0.5)
 
     def good(self, since: float, seconds: float) -> float:
         """Answers a second that were worth having."""
