@@ -68,8 +68,8 @@ class Dressed:
 
 
 class DressedOrigin(Origin):
-    """The origin, lies and all, with what only the service of a kind says: S3 and Azure their codes for what is not
-    there, Google Cloud Storage a generation for each strong tag, which reads may ask for."""
+    """The origin, lies and all, with what only the service of a kind says: each that it is the service where something
+    is not there, Google Cloud Storage a generation for each strong tag, which reads may ask for."""
 
     def __init__(self, kind: str, **options: Any) -> None:
         super().__init__(**options)
@@ -82,6 +82,8 @@ class DressedOrigin(Origin):
             answer = Status(answer.status, body=b"<Error><Code>NoSuchKey</Code></Error>").apply(answer)
         if self.kind == "azure" and answer.status in (404, 410):
             answer = answer.with_headers({"x-ms-error-code": "BlobNotFound"})
+        if self.kind == "gcs" and answer.status in (404, 410):
+            answer = answer.with_headers({"x-guploader-uploadid": "an-upload"})
         if self.kind == "gcs" and (number := _generation(answer.header("ETag"))):
             answer = answer.with_headers({"x-goog-generation": number})
         return answer, gate

@@ -261,8 +261,13 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 def is_page(status: int, headers: Mapping[str, str], asked: Asked) -> bool:
     """Whether a part of an object was asked for, and a web page came instead."""
+    return status == 200 and asked.range is not None and is_html(headers)
+
+
+def is_html(headers: Mapping[str, str]) -> bool:
+    """Whether it is a page for people: none of the clouds writes its errors so."""
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    return status == 200 and asked.range is not None and kind in ("text/html", "application/xhtml+xml")
+    return kind in ("text/html", "application/xhtml+xml")
 
 
 def status_error(answer: Answer, ref: ObjectRef) -> OriginError:

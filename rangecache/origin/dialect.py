@@ -44,6 +44,8 @@ class Answer:
     """At most 64 KiB, of an error answer only; never shown to a client or logged raw."""
     listing: bool = False
     """It answers a request for a listing."""
+    head: bool = False
+    """It answers a HEAD, so that no body can say what is wrong."""
 
 
 class Dialect(Protocol):

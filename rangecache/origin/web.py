@@ -235,7 +235,7 @@ class WebStore:
                 target, own = await address(method, asked)
                 self._count_detour(purpose, "mend")
                 continue
-            answer = await self._error_answer(wire, listing=address != self._address)
+            answer = await self._error_answer(wire, listing=address != self._address, head=method == "HEAD")
             if len(mended) < MENDS_MAX and await self._mends(answer, asked.ref, mended):
                 target, own = await address(method, asked)
                 self._count_detour(purpose, "mend")
@@ -273,7 +273,7 @@ class WebStore:
         except TimeoutError as error:
             raise OriginTimeout(f"{target.url.host} did not begin to answer within {limit_s:g} s") from error
 
-    async def _error_answer(self, wire: WireAnswer, *, listing: bool) -> Answer:
+    async def _error_answer(self, wire: WireAnswer, *, listing: bool, head: bool) -> Answer:
         """An answer that carries no object, with the beginning of its body."""
         body = Paced(wire, self._clock, self._min_rate)
         text = bytearray()
@@ -286,7 +286,7 @@ class WebStore:
         finally:
             body.close()
             wire.close()
-        return Answer(wire.status, wire.headers, bytes(text[:ERROR_BODY_BYTES_MAX]), listing)
+        return Answer(wire.status, wire.headers, bytes(text[:ERROR_BODY_BYTES_MAX]), listing, head)
 
     def _count_detour(self, purpose: Purpose, kind: str) -> None:
         if self._on_detour is not None:

@@ -360,6 +360,9 @@ async def test_missing_403_is_404_where_it_is_said(connect, origin: Origin) -> N
     origin.fail(None, says(403, "AuthorizationFailure"))
     with pytest.raises(NotFound, match="missing_403_is_404"):
         await read(connect(data=AzureBucket("data", missing_403_is_404=True)), REF)
+    origin.fail(None, Status(403, {}, b"<html>this page is blocked</html>"))
+    with pytest.raises(PermissionDenied):
+        await read(connect(data=AzureBucket("data", missing_403_is_404=True)), REF)
     origin.fail(None, says(403, "AuthenticationFailed"))
     with pytest.raises(Unauthenticated):
         await read(connect(data=AzureBucket("data", missing_403_is_404=True)), REF)

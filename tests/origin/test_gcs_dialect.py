@@ -222,7 +222,9 @@ def test_a_token_never_crosses_the_network_in_clear(clock) -> None:
     [
         (404, xml("NoSuchKey"), NotFound, "no object gs/data/k"),
         (404, xml("NoSuchBucket"), NotFound, "no bucket gs/data"),
-        (404, b"", NotFound, "no object"),
+        (404, json_error("notFound"), NotFound, "no object"),
+        (404, b'{"error": {"code": 404, "errors": [{"reason": "Not Found"}]}}', NotFound, "no object"),
+        (404, b"Not Found\n", NotFound, "no object"),  # fake-gcs-server
         (403, xml("AccessDenied"), PermissionDenied, r"the token.*storage\.objects\.get.*roles/storage\.objectViewer"),
         (403, json_error("forbidden"), PermissionDenied, r"storage\.objects\.get on bucket gs/data"),
         (401, json_error("authError"), Unauthenticated, "the token"),
@@ -249,6 +251,28 @@ async def test_each_answer_means_one_error_that_says_what_to_do(
         assert caught.value.throttled == (says == "fewer requests")
 
 
+@pytest.mark.parametrize("status", [404, 410])
+@pytest.mark.parametrize("body", [b"<html><title>404 Not Found</title></html>", b"404 page not found\n", b""])
+async def test_a_404_of_somebody_in_between_says_nothing_of_the_object(connect, origin, status, body) -> None:
+    store = connect()
+    for ask in (read(store, REF), store.list_page(REF)):
+        origin.fail(None, Status(status, {"Server": "nginx"}, body))
+        with pytest.raises(InvalidAnswer, match="does not speak as Google Cloud Storage does"):
+            await ask
+    origin.fail(None, Status(status, {"X-GUploader-UploadID": "an-upload"}, body))
+    with pytest.raises(NotFound):
+        await read(store, REF)
+
+
+async def test_a_404_to_a_head_is_believed_unless_it_is_a_page(connect, origin: Origin) -> None:
+    origin.fail("data/k", Status(404, {"Content-Type": "text/plain; charset=utf-8"}))
+    with pytest.raises(NotFound):
+        await connect().head(REF)
+    origin.fail("data/k", Status(404, {"Content-Type": "text/html"}))
+    with pytest.raises(InvalidAnswer):
+        await connect().head(REF)
+
+
 async def test_a_refusal_to_nobody_asks_for_credentials(connect, origin: Origin) -> None:
     for status in (401, 403):
         origin.fail("data/k", Status(status, body=xml("AccessDenied")))
@@ -261,9 +285,12 @@ async def test_a_refusal_means_a_missing_object_only_where_that_is_configured(co
     origin.fail("data/k", Status(403, body=xml("AccessDenied")))
     with pytest.raises(NotFound):
         await read(connect(buckets=buckets), REF)
-    origin.fail("data/k", Status(401))
+    origin.fail("data/k", Status(401, body=xml("AccessDenied")))
     with pytest.raises(NotFound):
         await read(connect(Anonymous(), buckets=buckets), REF)
+    origin.fail("data/k", Status(403, body=b"<html>this page is blocked</html>"))
+    with pytest.raises(PermissionDenied):
+        await read(connect(buckets=buckets), REF)
     origin.fail("data/k", Status(401))
     with pytest.raises(Unauthenticated):
         await read(connect(buckets=buckets), REF)

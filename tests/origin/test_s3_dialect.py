@@ -477,6 +477,12 @@ async def test_other_refusals_are_not_taken_for_a_missing_object(connect, origin
         await read(connect(buckets={"data": S3Bucket("data", missing_403_is_404=True)}), REF)
 
 
+async def test_a_page_that_refuses_is_not_taken_for_a_missing_object(connect, origin: Origin) -> None:
+    origin.fail("data/k", Status(403, {}, b"<html>this page is blocked</html>"), times=None)
+    with pytest.raises(PermissionDenied):
+        await read(connect(buckets={"data": S3Bucket("data", missing_403_is_404=True)}), REF)
+
+
 async def test_slow_down_is_throttling(connect, origin: Origin) -> None:
     origin.fail("data/k", Status(503, {"Retry-After": "3"}, xml("SlowDown")))
     with pytest.raises(TransientError) as caught:

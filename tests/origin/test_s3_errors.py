@@ -31,7 +31,9 @@ def xml(code: str, more: str = "") -> bytes:
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> Answer:
-    return Answer(status, CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()}), body)
+    """To a GET, or without a body to a HEAD."""
+    fields = CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()})
+    return Answer(status, fields, body, head=not body)
 
 
 def meaning(given: Answer) -> OriginError:
@@ -43,6 +45,14 @@ def test_a_404_of_somebody_who_does_not_speak_s3_says_nothing_of_the_object(body
     error = meaning(answer(404, body))
     assert type(error) is InvalidAnswer
     assert "check the endpoint" in error.message
+
+
+def test_a_404_without_a_word_is_s3s_own_if_it_names_itself_or_answers_a_head() -> None:
+    """A service mesh answers a GET that it has no route for so."""
+    assert type(meaning(Answer(404, CIMultiDict({"Server": "envoy"})))) is InvalidAnswer
+    assert type(meaning(Answer(404, CIMultiDict({"x-amz-request-id": "1"})))) is NotFound
+    assert type(meaning(answer(404))) is NotFound
+    assert type(meaning(answer(404, Content_Type="text/html; charset=utf-8"))) is InvalidAnswer
 
 
 @pytest.mark.parametrize(

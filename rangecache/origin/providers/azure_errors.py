@@ -73,10 +73,10 @@ def missing(ref: ObjectRef, said: str = "403, by missing_403_is_404") -> NotFoun
 
 def hides_absence(answer: Answer, *, signed: bool) -> bool:
     """Whether the answer may mean that there is no such blob, but does not say so. Who asks without credentials for a
-    container that is not public is told that the resource is not there."""
+    container that is not public is told that the resource is not there. What has no code is not Azure's answer."""
     code = read_code(answer)
     if answer.status == 403:
-        return code in ("", "AuthorizationFailure", "AuthorizationPermissionMismatch")
+        return code in ("AuthorizationFailure", "AuthorizationPermissionMismatch")
     return not signed and code == "ResourceNotFound"
 
 

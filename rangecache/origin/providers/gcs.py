@@ -179,7 +179,8 @@ class GcsDialect:
         source, signed = self.credentials_for(ref), self._signs(ref)
         code = gcs_errors.read_code(answer.body)
         refused = answer.status == 403 or (answer.status == 401 and not signed)
-        if options.missing_403_is_404 and not answer.listing and refused and code in ("", "AccessDenied", "forbidden"):
+        refused = refused and code in ("", "AccessDenied", "forbidden") and not gcs_errors.is_foreign(answer)
+        if options.missing_403_is_404 and not answer.listing and refused:
             return gcs_errors.missing(ref, f"{answer.status}, by missing_403_is_404")
         if self._tokens.without(ref.bucket) and answer.status in (401, 403):
             return Unauthenticated(

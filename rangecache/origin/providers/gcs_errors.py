@@ -24,6 +24,9 @@ LOGIN: Final = "gcloud auth application-default login"
 _XML_CODE = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
 _REASON = re.compile(r"[A-Za-z0-9.]{1,64}", re.ASCII)
 
+_OWN_HEADERS: Final = ("x-goog-", "x-guploader-")
+_EMULATED: Final = b"Not Found"  # all that fake-gcs-server says where it has no object or bucket
+
 _ABSENT: Final = frozenset({"NoSuchBucket", "NoSuchKey", "notFound"})
 _NO_BUCKET: Final = frozenset({"NoSuchBucket"})
 _UNAUTHENTICATED: Final = frozenset(
@@ -65,6 +68,26 @@ def read_code(body: bytes) -> str:
     return ""
 
 
+def is_foreign(answer: Answer) -> bool:
+    """Whether something in between has answered in place of the service: a proxy, or an ingress with nobody behind it.
+
+    The service writes an error document, and names itself in headers. Emulators do not do the latter, so that an answer
+    to a HEAD is believed unless it is a page.
+    """
+    if read_code(answer.body) or any(name.lower().startswith(_OWN_HEADERS) for name in answer.headers):
+        return False
+    if answer.head:
+        return answers.is_html(answer.headers)
+    return answer.body.strip() != _EMULATED and not _is_document(answer.body)
+
+
+def _is_document(body: bytes) -> bool:
+    """Whether it is the JSON of an error, whose reason need not be one word."""
+    with suppress(ValueError, KeyError, TypeError, RecursionError):
+        return isinstance(json.loads(body)["error"]["code"], int)
+    return False
+
+
 def rejects_credentials(answer: Answer) -> bool:
     """Whether another token, or none, might be answered differently."""
     return answer.status == 401 or read_code(answer.body) in _UNAUTHENTICATED
@@ -88,6 +111,10 @@ def explain(answer: Answer, ref: ObjectRef, sent: Sent) -> OriginError:
     """The error that an answer means, with a sentence that says what to do."""
     code, status = read_code(answer.body), answer.status
     said = f"{status} {code}".strip()
+    if status in (404, 410) and is_foreign(answer):
+        return InvalidAnswer(
+            f"what answered {status} for {ref} does not speak as Google Cloud Storage does; check the endpoint ({said})"
+        )
     if code in _NO_BUCKET or (answer.listing and status == 404):
         return NotFound(f"Google Cloud Storage has no bucket {ref.provider}/{ref.bucket} ({said})")
     if code in _ABSENT or status in (404, 410):

@@ -167,7 +167,8 @@ class S3Dialect:
         code = s3_errors.read_error(answer.body).code
         if not ref.bucket and answer.status == 403 and code in ("", "AccessDenied"):
             return s3_errors.unlisted_buckets(ref.provider, credentials.describe(), code)
-        if bucket.missing_403_is_404 and answer.status == 403 and code in ("", "AccessDenied"):
+        refused = answer.status == 403 and code in ("", "AccessDenied") and not s3_errors.is_foreign(answer)
+        if bucket.missing_403_is_404 and refused:
             return s3_errors.missing(ref)
         if self._unsigned.without(ref.bucket) and answer.status in (401, 403):
             return Unauthenticated(

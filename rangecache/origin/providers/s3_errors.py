@@ -122,6 +122,17 @@ def region_told(answer: Answer) -> str:
     return told if _REGION.fullmatch(told) else read_error(answer.body).region
 
 
+def is_foreign(answer: Answer) -> bool:
+    """Whether something in between has answered in place of S3: a proxy, or an ingress with nobody behind it.
+
+    S3 writes an error document, and names itself in headers. Others that speak its protocol do not all do the latter,
+    so that an answer to a HEAD is believed unless it is a page.
+    """
+    if read_error(answer.body).code or any(name.lower().startswith("x-amz-") for name in answer.headers):
+        return False
+    return not answer.head or answers.is_html(answer.headers)
+
+
 def rejects_credentials(answer: Answer) -> bool:
     """Whether other credentials, or none, might be answered differently. An answer to a HEAD has no body to say so; a
     400 to one is as a rule an expired token."""
@@ -147,7 +158,7 @@ def explain(answer: Answer, ref: ObjectRef, sent: Sent) -> OriginError:
     said = f"{status} {code}".strip()
     if code in _NO_BUCKET:
         return NotFound(f"S3 has no bucket {ref.provider}/{ref.bucket} ({said})")
-    if status in (404, 410) and not code and answer.body.strip():  # such as an ingress with nobody behind it
+    if status in (404, 410) and is_foreign(answer):
         return InvalidAnswer(f"what answered {status} for {ref} does not speak as S3 does; check the endpoint ({said})")
     if code in _ABSENT or status in (404, 410) or answer.headers.get("x-amz-delete-marker") == "true":
         return missing(ref, said)
