@@ -60,7 +60,7 @@ prove: $(VENV)/dev $(VENV)/azurite/made
 	@$(BIN)/pytest -m prove --timeout 3600 --proofs docs/proof.md --verbose
 
 bench: $(VENV)/dev
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench --json $(VENV)/bench.json
 	@$(BIN)/python -m bench.cold
 	@$(BIN)/python -m bench.disk
 

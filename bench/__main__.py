@@ -1,109 +1,89 @@
-"""`python -m bench`: what a warm 16 KiB read costs the proxy in CPU time.
-
-The proxy is a process of its own, with its default configuration and one rule that keeps it from revalidating. Its user
-and system time, as the kernel counts them, is divided by the requests that it answered: that holds where requests per
-second do not, because the client shares the machine. Every answer is checked for its length and status, some for their
-bytes.
-"""
+"""`python -m bench [NAME …]`: rangecache and its peers side by side. See README.md beside this file."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import platform
-import random
+import argparse
+import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import NoReturn
 
-from rangecache.cli.demo import Proxy, running_proxy
-from rangecache.testing.comparison import OriginThread
-from rangecache.testing.objects import stamped
-
-OBJECT_BYTES: Final = 64 * 1024 * 1024
-RANGE_BYTES: Final = 16 * 1024
-CONNECTIONS: Final = 16
-REQUESTS: Final = 40_000
-ROUNDS: Final = 5
-CHECKED_EVERY: Final = 997
-"""A prime, so that it is not always the same connection whose bytes are compared."""
-
-
-async def client(host: str, port: int, path: str, data: bytes, requests: int, seed: int) -> None:
-    """Read that many random ranges on one connection, one after the other."""
-    choice = random.Random(seed)
-    reader, writer = await asyncio.open_connection(host, port, limit=4 * RANGE_BYTES)
-    try:
-        for number in range(requests):
-            start = choice.randrange(len(data) - RANGE_BYTES)
-            wanted = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nRange: bytes={start}-{start + RANGE_BYTES - 1}\r\n\r\n"
-            writer.write(wanted.encode())
-            head = await reader.readuntil(b"\r\n\r\n")
-            body = await reader.readexactly(RANGE_BYTES)
-            if not head.startswith(b"HTTP/1.1 206 "):
-                raise RuntimeError(f"the proxy answered {head[:40]!r}")
-            if number % CHECKED_EVERY == 0 and body != data[start : start + RANGE_BYTES]:
-                raise RuntimeError(f"wrong bytes at {start}")
-    finally:
-        writer.close()
-        await writer.wait_closed()
-
-
-def cpu_s(pid: int) -> float:
-    """User and system time of a process so far, in seconds (proc(5), fields 14 and 15)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-async def measure(proxy: Proxy, data: bytes) -> list[dict[str, float]]:
-    """Some rounds of the same load, after one that warms."""
-    host, port = proxy.data_url.split("/")[2].split(":")
-    path = "/" + proxy.data_url.split("/", 3)[3] + "object"
-    rounds = []
-    for number in range(-1, ROUNDS):
-        before_cpu_s, before_s = cpu_s(proxy.child.pid), time.perf_counter()
-        share = REQUESTS // CONNECTIONS
-        await asyncio.gather(
-            *(client(host, int(port), path, data, share, number * CONNECTIONS + each) for each in range(CONNECTIONS))
-        )
-        cost_s, took_s = cpu_s(proxy.child.pid) - before_cpu_s, time.perf_counter() - before_s
-        if number >= 0:
-            rounds.append({"cpu_us_per_request": cost_s / REQUESTS * 1e6, "requests_per_s": REQUESTS / took_s})
-    return rounds
+from bench import machine
+from bench.peers import Peer, find_peers, missing
+from bench.results import Result, Results
+from bench.scenarios import find_scenarios
+from bench.stage import Scenario, Stage
+from bench.tables import figure_tables, goal_table
 
 
 def main() -> None:
-    """Measure, print a table, and write JSON to the file named on the command line, if one is."""
+    """Measure, print tables, and write JSON if it is asked for."""
+    scenarios, peers = find_scenarios(), find_peers()
+    chosen = _arguments(list(scenarios), list(peers))
     if not Path("/proc/self/stat").exists():
         raise SystemExit("This bench reads CPU time from /proc, so it needs Linux.")
-    data = stamped("object", 1, OBJECT_BYTES)
-    with tempfile.TemporaryDirectory(prefix="rangecache-bench-") as folder:
-        work, store = Path(folder) / "work", Path(folder) / "store"
-        work.mkdir()
-        store.mkdir()
-        (store / "object").write_bytes(data)
-        with OriginThread(store, latency_s=0) as origin, running_proxy(origin.url, work) as proxy:
-            rounds = asyncio.run(measure(proxy, data))
-            asked, _ = origin.asked()
-    best = min(each["cpu_us_per_request"] for each in rounds)
-    for number, each in enumerate(rounds, 1):
-        print(f"round {number}: {each['cpu_us_per_request']:6.1f} µs CPU, {each['requests_per_s']:8.0f} requests/s")
-    print(
-        f"warm 16 KiB from memory: {best:.1f} µs CPU a request (best of {ROUNDS} × {REQUESTS}, {CONNECTIONS} clients)"
+    signal.signal(signal.SIGTERM, _end)
+    wanted = {name: peer for name, peer in peers.items() if not chosen.peers or name in chosen.peers}
+    absent = {name: lacking for name, peer in wanted.items() if (lacking := missing(peer))}
+    present = {name: peer for name, peer in wanted.items() if name not in absent}
+    results = Results(
+        machine.describe(),
+        {name: peer.version() for name, peer in present.items()},
+        [name for name, peer in present.items() if peer.is_cache],
+        absent,
     )
-    document: dict[str, Any] = {
-        "case": "warm in memory, 16 KiB random ranges",
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "rounds": rounds,
-        "cpu_us_per_request_best": best,
-        "origin_requests": asked,
-    }
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(json.dumps(document, indent=2) + "\n")
+    for name in chosen.scenarios or scenarios:
+        results.scenarios[name] = _measure(name, scenarios[name], present, chosen)
+        if chosen.json:
+            results.save(chosen.json)
+    print(f"\n{goal_table(results)}")
+    for name, lacking in absent.items():
+        print(f"not installed: {name} ({', '.join(lacking)})")
+
+
+def _measure(name: str, scenario: Scenario, peers: dict[str, Peer], chosen: argparse.Namespace) -> Result:
+    began_s = time.perf_counter()
+    print(f"\n# {name}: {scenario.title}\n", flush=True)
+    with tempfile.TemporaryDirectory(prefix="rangecache-bench-", ignore_cleanup_errors=True) as folder:
+        # Peers that give up root have to get to their own folders in it.
+        Path(folder).chmod(0o755)
+        stage = Stage(Path(folder), peers, chosen.quick, chosen.rounds, _say)
+        measured = scenario.run(stage)
+    _say("")
+    result = Result(scenario.title, machine.describe()["date"], chosen.quick, scenario.goals, measured, stage.left_out)
+    print(figure_tables(measured))
+    for peer, reason in stage.left_out.items():
+        print(f"left out: {peer}: {reason}")
+    print(f"({time.perf_counter() - began_s:.0f} s)", flush=True)
+    return result
+
+
+def _arguments(scenarios: list[str], peers: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.partition(":")[2])
+    parser.add_argument("scenarios", nargs="*", metavar="NAME", help=f"some of {', '.join(scenarios)}; all by default")
+    parser.add_argument("--quick", action="store_true", help="a short version of each, for a first look")
+    parser.add_argument("--rounds", type=int, metavar="N", help="how often the sides take turns")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write all figures there; what it has of others stays"
+    )
+    parser.add_argument("--peers", nargs="+", metavar="PEER", choices=peers, help=f"only these of {', '.join(peers)}")
+    chosen = parser.parse_args()
+    if unknown := set(chosen.scenarios) - set(scenarios):
+        parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
+    return chosen
+
+
+def _say(what: str) -> None:
+    """What is done now, on a terminal only, in one line that is written over."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{what[:110]}")
+        sys.stderr.flush()
+
+
+def _end(_number: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":

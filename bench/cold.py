@@ -68,7 +68,7 @@ def read_tiles(base_url: str, name: str, order: str) -> str:
     return digest.hexdigest()
 
 
-CASES: Final = {
+CASES: Final[dict[str, tuple[Any, ...]]] = {
     "64 MiB forward in pieces of 64 KiB": (read_sequence, "forward"),
     "64 MiB backward in pieces of 64 KiB": (read_sequence, "backward"),
     "COG (Deflate), 100 tiles by rows": (read_tiles, SCENE, "rows"),

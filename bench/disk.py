@@ -19,7 +19,6 @@ import hashlib
 import json
 import os
 import platform
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -133,7 +132,8 @@ async def start(place: Path, before_bytes: int) -> dict[str, float]:
     holds = Holds()
     watching = asyncio.create_task(holds.watch())
     tier = DiskTier(place, 1 << 50, 0, SystemClock())
-    began_s, found = time.perf_counter(), {}
+    began_s = time.perf_counter()
+    found: dict[str, float] = {}
 
     async def note(name: str, began_s: float) -> None:
         found[f"{name}_s"] = time.perf_counter() - began_s
@@ -160,7 +160,9 @@ async def starting(folder: Path, count: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=folder) as place:
         make_files(Path(place), count)
         before_bytes = resident_bytes()
-        found = {name: await start(Path(place), before_bytes) for name in ("without an index", "with an index")}
+        found: dict[str, Any] = {}
+        for name in ("without an index", "with an index"):
+            found[name] = await start(Path(place), before_bytes)
         found["snapshot_bytes_per_block"] = (Path(place) / "index-1" / "snapshot").stat().st_size / count
     for name in ("without an index", "with an index"):
         each = found[name]
@@ -192,4 +194,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

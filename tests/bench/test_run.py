@@ -1,0 +1,47 @@
+"""The bench is run as people run it, as briefly as it goes. No figure has to be anything but there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from bench.figures import US
+from bench.peers import find_peers
+from bench.results import Results
+from bench.scenarios import find_scenarios
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_scenario_gives_figures_of_who_is_here_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    peers = [US, "nginx slice"]
+    command = [sys.executable, "-m", "bench", "warm_16k", "--quick", "--rounds", "1", "--json", str(tmp_path / "found")]
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    done = subprocess.run(
+        [*command, "--peers", *peers], check=False, capture_output=True, text=True, timeout=100, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    results = Results.load(tmp_path / "found")
+    found = {each.peer: each.figures for each in results.scenarios["warm_16k"].measured}
+    assert set(found) == ({US, "nginx slice"} if shutil.which("nginx") else {US})
+    for figures in found.values():
+        assert figures["cpu_us_per_request"] > 0
+        assert figures["requests_per_s"] > 0
+        assert figures["origin_requests"] == 0
+    assert "| warm in memory, 16 KiB random ranges " in done.stdout
+    assert list(temporary.iterdir()) == []
+
+
+def test_every_scenario_says_what_it_is_and_every_peer_can_be_named() -> None:
+    scenarios, peers = find_scenarios(), find_peers()
+    assert {"warm_16k", "warm_64k", "warm_1m", "warm_8m", "warm_disk_16k"} <= set(scenarios)
+    assert len({each.order for each in scenarios.values()}) == len(scenarios)
+    assert US in peers
+    against = {goal.against for each in scenarios.values() for goal in each.goals}
+    assert against - set(peers) <= {None, "the best peer"}
