@@ -59,6 +59,16 @@ class Permits:
             self._patient_free += 1
         self._serve()
 
+    @property
+    def any_free(self) -> bool:
+        """Whether an urgent ticket would get a permit at once."""
+        return self._free > 0
+
+    @property
+    def urgent_wait(self) -> bool:
+        """Whether urgent tickets wait for those who have permits."""
+        return bool(self._urgent)
+
     def promote(self, ticket: Ticket) -> None:
         """Somebody waits for it now. Nothing happens if it is urgent already."""
         if ticket.urgent:

@@ -40,6 +40,16 @@ class Window:
         """Somebody waits for it now."""
         self._permits.promote(ticket)
 
+    @property
+    def any_free(self) -> bool:
+        """Whether an urgent ticket would get a permit at once."""
+        return self._permits.any_free
+
+    @property
+    def urgent_wait(self) -> bool:
+        """Whether urgent tickets wait for those who have permits."""
+        return self._permits.urgent_wait
+
     def halve(self, asked_at: float, now: float) -> None:
         """What was asked at `asked_at` was too much. Of what was under way together, one halves."""
         if asked_at < self._halved_at:

@@ -23,7 +23,7 @@ from rangecache.origin.base import PATIENT
 from rangecache.origin.strain import PATIENT_SHARE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from rangecache.aio.window import Window
     from rangecache.model import ObjectMeta, ObjectRef
@@ -128,15 +128,25 @@ class Limited(Queueing):
 
 
 class Yielding(Queueing):
-    """Of each bucket no more at a time than its window."""
+    """Of each bucket no more at a time than its window.
 
-    def __init__(self, store: ObjectStore, strain: Strain) -> None:
+    A reader may have to wait for the patient who are inside already, and those for a rate that everybody else goes
+    before. So `on_wanted` hears of it, for whoever lets them wait further in.
+    """
+
+    def __init__(
+        self, store: ObjectStore, strain: Strain, on_wanted: Callable[[ObjectRef], None] = lambda _: None
+    ) -> None:
+        """`on_wanted` hears of any object of the bucket."""
         super().__init__(store)
         self._strain = strain
+        self._on_wanted = on_wanted
 
     def _turn(self, ref: ObjectRef | None, purpose: Purpose) -> Turn:
         urgent = purpose not in PATIENT
-        return Turn(None, urgent=urgent) if ref is None else _BucketTurn(self._strain, ref, urgent=urgent)
+        if ref is None:
+            return Turn(None, urgent=urgent)
+        return _BucketTurn(self._strain, ref, self._on_wanted, urgent=urgent)
 
 
 class Turn:
@@ -168,12 +178,24 @@ class Turn:
 class _BucketTurn(Turn):
     """In the window of a bucket, which is forgotten when the last one has left it."""
 
-    def __init__(self, strain: Strain, ref: ObjectRef, *, urgent: bool) -> None:
-        super().__init__(strain.window(ref), urgent=urgent)
+    def __init__(self, strain: Strain, ref: ObjectRef, on_wanted: Callable[[ObjectRef], None], *, urgent: bool) -> None:
+        self._window = strain.window(ref)
+        super().__init__(self._window, urgent=urgent)
         self._strain = strain
         self._ref = ref
+        self._on_wanted = on_wanted
+
+    def promote(self) -> None:
+        super().promote()
+        self._make_way()
+
+    def _make_way(self) -> None:
+        if not self._window.any_free:
+            self._on_wanted(self._ref)
 
     async def __aenter__(self) -> None:
+        if self.urgent:
+            self._make_way()
         try:
             await super().__aenter__()
         except BaseException:

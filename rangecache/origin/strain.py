@@ -49,6 +49,11 @@ class Strain:
             window = self._windows[bucket] = Window(self._permits, PATIENT_SHARE)
         return window
 
+    def is_wanted(self, ref: ObjectRef) -> bool:
+        """Whether readers wait until something that is asked of its bucket now has been answered."""
+        window = self._windows.get(_bucket(ref))
+        return window is not None and window.urgent_wait
+
     def left(self, ref: ObjectRef) -> None:
         """Forget a window that says nothing and that nobody has a permit of."""
         bucket = _bucket(ref)

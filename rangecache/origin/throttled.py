@@ -7,7 +7,7 @@ it. Waiting here is no waiting for the origin, and no timeout of the origin coun
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from rangecache.aio.permits import Ticket
 from rangecache.origin.base import PATIENT, GetResult
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from rangecache.aio.clock import Clock
     from rangecache.aio.throttle import Throttle
@@ -50,18 +50,27 @@ class Throttled:
         *,
         clock: Clock,
         waited: Cell,
+        is_wanted: Callable[[ObjectRef], bool] = lambda _: False,
     ) -> None:
+        """`is_wanted` says whether readers wait for whatever is asked of this object's bucket."""
         self._store = store
         self._rates = rates
         self._clock = clock
         self._waited = waited
-        self._patient: dict[tuple[ObjectRef, RangeSpec | None], _Payer] = {}
+        self._is_wanted = is_wanted
+        self._patient: dict[_Payer, tuple[ObjectRef, RangeSpec | None]] = {}
 
     def promote(self, ref: ObjectRef, range: RangeSpec | None) -> None:
         """A reader waits for this GET from now on, if it is one of the patient."""
-        payer = self._patient.get((ref, range))
-        if payer is not None:
-            payer.promote()
+        for payer, name in self._patient.items():
+            if name == (ref, range):
+                payer.promote()
+
+    def promote_bucket(self, ref: ObjectRef) -> None:
+        """A reader waits for all that is being asked of this object's bucket."""
+        for payer, (other, _) in self._patient.items():
+            if (other.provider, other.bucket) == (ref.provider, ref.bucket):
+                payer.promote()
 
     def source(self, ref: ObjectRef) -> str:
         """As the store's."""
@@ -71,7 +80,8 @@ class Throttled:
         self, ref: ObjectRef, *, if_none_match: ObjectMeta | None = None, purpose: Purpose = "demand"
     ) -> ObjectMeta | NotModified:
         """As the store's, when the rates allow it."""
-        await self._payer(purpose).pay_request()
+        with self._known(ref, None, purpose) as payer:
+            await payer.pay_request()
         return await self._store.head(ref, if_none_match=if_none_match, purpose=purpose)
 
     @asynccontextmanager
@@ -85,10 +95,7 @@ class Throttled:
         purpose: Purpose = "demand",
     ) -> AsyncIterator[GetResult | NotModified]:
         """As the store's, when the rates allow it, and as fast as they do."""
-        payer, name = self._payer(purpose), (ref, range)
-        if purpose in PATIENT:
-            self._patient[name] = payer
-        try:
+        with self._known(ref, range, purpose) as payer:
             await payer.pay_request()
             async with self._store.get(
                 ref, range=range, if_match=if_match, if_none_match=if_none_match, purpose=purpose
@@ -97,20 +104,17 @@ class Throttled:
                     yield GetResult(answer.meta, answer.range, _Paid(answer.chunks, payer))
                 else:
                     yield answer
-        finally:
-            if self._patient.get(name) is payer:
-                del self._patient[name]
 
     async def list_page(
         self, below: ObjectRef, *, delimiter: str = "", at: str | None = None, purpose: Purpose = "list"
     ) -> ListPage:
         """As the store's, when the rates allow it."""
-        await self._payer(purpose).pay_request()
+        await self._payer(urgent=purpose not in PATIENT).pay_request()
         return await self._store.list_page(below, delimiter=delimiter, at=at, purpose=purpose)
 
     async def bucket_page(self, provider: str, *, at: str | None = None, purpose: Purpose = "list") -> BucketPage:
         """As the store's, when the rates allow it."""
-        await self._payer(purpose).pay_request()
+        await self._payer(urgent=purpose not in PATIENT).pay_request()
         return await self._store.bucket_page(provider, at=at, purpose=purpose)
 
     def check_listable(self, below: ObjectRef) -> None:
@@ -121,8 +125,20 @@ class Throttled:
         """As the store's."""
         await self._store.aclose()
 
-    def _payer(self, purpose: Purpose) -> _Payer:
-        return _Payer(self._rates, self._clock, self._waited, urgent=purpose not in PATIENT)
+    @contextmanager
+    def _known(self, ref: ObjectRef, range: RangeSpec | None, purpose: Purpose) -> Iterator[_Payer]:
+        """Who pays for a request, and can be promoted within the block if he is patient."""
+        urgent = purpose not in PATIENT or self._is_wanted(ref)
+        payer = self._payer(urgent=urgent)
+        if not urgent:
+            self._patient[payer] = (ref, range)
+        try:
+            yield payer
+        finally:
+            self._patient.pop(payer, None)
+
+    def _payer(self, *, urgent: bool) -> _Payer:
+        return _Payer(self._rates, self._clock, self._waited, urgent=urgent)
 
 
 class _Payer:

@@ -175,15 +175,22 @@ class Origins:
         store = Observed(store, self._metrics, self._clock, name, self.strain.heard)
         # A repeat waits for its rate as the first attempt does; no timeout of the origin runs meanwhile.
         own = None if isinstance(provider, FileProvider) else provider.throttle
+        throttled: Throttled | None = None
         if rates := self._throttles.of(own):
-            store = self._throttled[name] = Throttled(
-                store, rates, clock=self._clock, waited=self._metrics.throttle_wait.cell()
+            throttled = Throttled(
+                store,
+                rates,
+                clock=self._clock,
+                waited=self._metrics.throttle_wait.cell(),
+                is_wanted=self.strain.is_wanted,
             )
+            store = self._throttled[name] = throttled
         if isinstance(provider, AzureProvider):
             store = SizeFirst(store)
         self.bare[name] = store
         # Each attempt has a place in its bucket's window; who pauses before the next one has none.
-        store = self._yielding[name] = Yielding(store, self.strain)
+        wanted = (lambda _: None) if throttled is None else throttled.promote_bucket
+        store = self._yielding[name] = Yielding(store, self.strain, on_wanted=wanted)
         # What is not asked waits for no rate. Each attempt is heard of by itself: three failures are three.
         return Breaking(store, clock=self._clock)
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from rangecache.model import ObjectRef
 from rangecache.testing.objects import check_stamped, stamped
 from tests.edge.rig import BLOCK, running
 
 if TYPE_CHECKING:
+    from rangecache.origin.base import Purpose
     from tests.proving import Proof
 
 KIB: Final = 1024
@@ -49,6 +51,37 @@ async def test_the_rate_of_one_provider_binds_no_other(which: str) -> None:
             took_s = time.perf_counter() - began_at
             assert (took_s >= 1.9) is (which == "common") or which == "own"
             assert (rig.program.metrics.throttle_wait.total() > 1) is (which == "common")
+
+
+async def test_what_nobody_waits_for_holds_no_place_that_a_reader_waits_for_while_others_take_all_the_rate() -> None:
+    async with running() as plain:
+        folders = {folder: {"url": f"{plain.origin.url}{folder}/"} for folder in ("b", "busy")}
+        for folder in folders:
+            plain.origin.put(f"{folder}/k", bytes(BLOCK))
+        web = {"kind": "http", "buckets": folders}
+        async with running(throttle={"requests_per_second": 100}, providers={"web": web}) as rig:
+            origins = rig.program.origins
+            one, busy = ObjectRef("web", "b", "k"), ObjectRef("web", "busy", "k")
+
+            async def read(ref: ObjectRef, purpose: Purpose, times: int = 1) -> None:
+                for _ in range(times):
+                    async with origins.stores["web"].get(ref, purpose=purpose):
+                        pass
+
+            window = origins.strain.window(one)
+            while window.size > 1:
+                window.halve(0.0, 0.0)
+            origins.strain.pause(one)
+            crowd = [asyncio.create_task(read(busy, "demand", 1_000_000)) for _ in range(40)]
+            await asyncio.sleep(0.5)
+            warm = asyncio.create_task(read(one, "warm"))
+            await asyncio.sleep(0.05)
+            async with asyncio.timeout(20):
+                await read(one, "demand")
+                await warm
+            for task in crowd:
+                task.cancel()
+            await asyncio.wait(crowd)
 
 
 @pytest.mark.prove
