@@ -6,21 +6,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import sys
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 from urllib.parse import quote
 
 from bench.programs import Program
 from rangecache.testing.origin import Origin
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 BUCKET: Final = "data"
 """The first part of every path at the origin: its objects are in one bucket."""
@@ -105,22 +101,20 @@ async def _standard_input() -> asyncio.StreamReader:
     return lines
 
 
-@contextlib.contextmanager
-def _fast_loop() -> Iterator[asyncio.Runner]:
+def fast_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's where it is installed."""
     try:
         import uvloop
     except ImportError:
-        factory = None
-    else:
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        yield runner
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
 
 
 def main() -> None:
     """What the process does until its standard input ends."""
     wanted = json.loads(sys.argv[1])
-    with _fast_loop() as runner:
+    with asyncio.Runner(loop_factory=fast_loop) as runner:
         runner.run(_serve(Path(wanted["store"]), wanted["latency_s"], wanted["bandwidth"]))
 
 

@@ -46,7 +46,9 @@ class Stage:
 
     def scratch(self, prefix: str) -> Path:
         """A new folder."""
-        return Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=self.folder))
+        folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=self.folder))
+        folder.chmod(0o755)  # some peers give up root
+        return folder
 
     def store(self, **sizes: int) -> Path:
         """A folder with self-describing objects of these names and sizes."""
@@ -68,7 +70,6 @@ class Stage:
     def start(self, peer: Peer, origin: OriginProcess, stack: ExitStack, **wishes: object) -> Running:
         """One peer, ended by `stack`. Raises `ProgramFailed`."""
         folder = self.scratch(peer.name.replace(" ", "-").replace(",", ""))
-        folder.chmod(0o755)
         return stack.enter_context(peer.running(Setup(folder, origin, **wishes)))  # type: ignore[arg-type]
 
     @contextmanager

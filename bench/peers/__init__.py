@@ -78,6 +78,11 @@ class Peer(Protocol):
         """False: it is shown for comparison, and is no rival."""
         ...
 
+    @property
+    def far_origin(self) -> bool:
+        """Whether it reads from our origin, and so can be measured cold with one that is far away."""
+        ...
+
     def version(self) -> str:
         """As it tells itself."""
         ...

@@ -23,6 +23,7 @@ class NginxFile:
     needs: Sequence[str] = ("nginx",)
     tiers: Sequence[Tier] = ("memory", "disk")
     is_cache: bool = False
+    far_origin: bool = False
 
     def version(self) -> str:
         """Of the program."""

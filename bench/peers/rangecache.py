@@ -40,6 +40,7 @@ class Rangecache:
     needs: Sequence[str] = ()
     tiers: Sequence[Tier] = ("memory", "disk")
     is_cache: bool = True
+    far_origin: bool = True
 
     def version(self) -> str:
         """Of the package."""

@@ -79,6 +79,7 @@ class TrafficServer:
     needs: Sequence[str] = ("traffic_server",)
     tiers: Sequence[Tier] = ("memory", "disk")
     is_cache: bool = True
+    far_origin: bool = True
 
     def version(self) -> str:
         """Of the program."""

@@ -41,6 +41,7 @@ class Varnish:
     needs: Sequence[str] = ("varnishd",)
     tiers: Sequence[Tier] = ("memory", "disk")
     is_cache: bool = True
+    far_origin: bool = True
 
     def version(self) -> str:
         """Of the program."""
