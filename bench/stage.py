@@ -74,13 +74,14 @@ class Stage:
 
     @contextmanager
     def lineup(
-        self, origin: OriginProcess, tier: Tier = "memory", cpu: int | None = None
+        self, origin: OriginProcess, tier: Tier = "memory", *, cpu: int | None = None, far: bool = False
     ) -> Iterator[dict[str, Running]]:
-        """All peers that can do this, at the same time. Who does not start is left out, and named."""
+        """All peers that can do this, at the same time. Who does not start is left out, and named. `far`: those only
+        that read from this very origin."""
         with ExitStack() as stack:
             running = {}
             for name, peer in self.peers.items():
-                if tier not in peer.tiers:
+                if tier not in peer.tiers or (far and not peer.far_origin):
                     continue
                 self.say(f"starting {name}")
                 try:

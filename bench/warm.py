@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from bench.check import WrongAnswer, check_ranges, warm_up
+from bench.check import check_ranges, warm_up
+from bench.client import WrongAnswer
 from bench.figures import Measured, best_of
 from bench.load import Load, LoadFailed, loaded
 from bench.programs import SERVER_CPU

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _HEAD_BYTES_MAX: Final = 64 << 10
 _PIECE_BYTES: Final = 64 << 10
+# Of a body with a bandwidth: fewer and larger ones, as each is waited for by itself.
+_PACED_PIECE_BYTES: Final = 256 << 10
 _REQUEST_LINE = re.compile(r"([!-~]+) ([!-~]+) (HTTP/1\.[01])", re.ASCII)
 _BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # struct linger: on, 0 s
@@ -185,11 +187,12 @@ class Connection(asyncio.Protocol):
         pace = answer.pace
         piece_bytes = pace.piece_bytes if pace else _PIECE_BYTES
         if rate is not None:
-            piece_bytes = min(piece_bytes, max(1, int(rate / 100)))
+            piece_bytes = min(_PACED_PIECE_BYTES, max(1, int(rate / 100)))
         marks = sorted({each.after_bytes for each in (gate, answer.stop) if each and each.after_bytes})
         if gate is not None and gate.after_bytes == 0:
             await gate.pass_through()
         last = answer.stop.after_bytes if answer.stop else None
+        began_s = clock.monotonic()
         for piece in answer.pieces(piece_bytes, marks):
             if request.body_bytes_sent == last:
                 return
@@ -198,7 +201,8 @@ class Connection(asyncio.Protocol):
             if gate is not None and request.body_bytes_sent == gate.after_bytes:
                 await gate.pass_through()
             if rate is not None:
-                await clock.sleep(len(piece) / rate)
+                # Against the clock, so that the time that sending takes is part of the time that it may take.
+                await clock.sleep(max(0.0, began_s + request.body_bytes_sent / rate - clock.monotonic()))
             if pace is not None:
                 await clock.sleep(pace.every_s)
 
