@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from bench.client import Client, WrongAnswer
-from bench.figures import Measured, best_of
+from bench.figures import DIRECT, OBSTORE, Measured, best_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from bench.origin import OriginProcess
     from bench.stage import Stage
 
-DIRECT: Final = "direct"
-OBSTORE: Final = "obstore, 16 ranges"
 LATENCY_S: Final = 0.03
 CASE: Final = "cold"
 _WAYS: Final = 16

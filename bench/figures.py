@@ -13,6 +13,11 @@ US: Final = "rangecache"
 BEST: Final = "the best peer"
 """In place of a peer's name in a goal: whichever other cache has the best figure."""
 
+DIRECT: Final = "direct"
+OBSTORE: Final = "obstore, 16 ranges"
+BASELINES: Final = (DIRECT, OBSTORE)
+"""Readers without any proxy, that goals may name as they name peers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:

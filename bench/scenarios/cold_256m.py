@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.cold import CASE, DIRECT, OBSTORE, Cold
-from bench.figures import Goal
+from bench.cold import CASE, Cold
+from bench.figures import DIRECT, OBSTORE, Goal
 
 SCENARIO = Cold(
     title="cold 256 MiB, origin 30 ms away, 100 MB/s a connection",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.cold import CASE, DIRECT, Cold
-from bench.figures import Goal
+from bench.cold import CASE, Cold
+from bench.figures import DIRECT, Goal
 
 SCENARIO = Cold(
     title="cold 64 MiB, origin 30 ms away",

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from bench.client import Client, WrongAnswer
-from bench.cold import DIRECT, LATENCY_S
-from bench.figures import Goal, Measured
+from bench.cold import LATENCY_S
+from bench.figures import DIRECT, Goal, Measured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

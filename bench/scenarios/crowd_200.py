@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from bench.client import WrongAnswer
-from bench.cold import DIRECT, LATENCY_S
-from bench.figures import Goal, Measured, best_of
+from bench.cold import LATENCY_S
+from bench.figures import DIRECT, Goal, Measured, best_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from bench.figures import US
+from bench.figures import BASELINES, BEST, US
 from bench.peers import find_peers
 from bench.results import Results
 from bench.scenarios import find_scenarios
@@ -44,4 +44,4 @@ def test_every_scenario_says_what_it_is_and_every_peer_can_be_named() -> None:
     assert len({each.order for each in scenarios.values()}) == len(scenarios)
     assert US in peers
     against = {goal.against for each in scenarios.values() for goal in each.goals}
-    assert against - set(peers) <= {None, "the best peer"}
+    assert against - set(peers) <= {None, BEST, *BASELINES}
