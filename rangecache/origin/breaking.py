@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rangecache.origin.base import BucketPage, ListPage, NotModified, ObjectStore, Purpose
     from rangecache.ranges import RangeSpec
 
-SMOOTHING: Final = 0.1  # the share of the newest answer in `latency_s`
+SMOOTHING: Final = 0.2  # the share of the newest answer in `latency_s`
 ENDPOINTS_MAX: Final = 1024  # of one provider; the one asked longest ago is forgotten
 
 
@@ -77,6 +77,17 @@ class Breaking:
         endpoint = self._endpoint(ref)
         return 0.0 if endpoint is None else endpoint.breaker.retry_after_s
 
+    def begun(self, ref: ObjectRef, latency_s: float) -> None:
+        """For `Observed(on_begun=…)`, which alone knows when a request was sent that may have waited in here."""
+        endpoint = self._endpoint(ref)
+        if endpoint is not None:
+            endpoint.note(latency_s)
+
+    def latency_s(self, ref: ObjectRef) -> float:
+        """How long answers of this object's endpoint have taken to begin, of late; 0 before there was one."""
+        endpoint = self._endpoint(ref)
+        return 0.0 if endpoint is None else endpoint.latency_s
+
     def state(self, ref: ObjectRef) -> State:
         """How this object's endpoint does."""
         endpoint = self._endpoint(ref)
@@ -99,7 +110,6 @@ class Breaking:
         verdict = self._admit(ref)
         try:
             result = await self._store.head(ref, if_none_match=if_none_match, purpose=purpose)
-            verdict.begun()
             verdict.succeeded()
         except BaseException as error:
             verdict.ended_by(error)
@@ -124,7 +134,6 @@ class Breaking:
                 ref, range=range, if_match=if_match, if_none_match=if_none_match, purpose=purpose
             ) as answer:
                 opened = True
-                verdict.begun()
                 if isinstance(answer, GetResult):
                     yield GetResult(answer.meta, answer.range, _Watched(answer.chunks, verdict))
                 else:
@@ -182,25 +191,19 @@ class Breaking:
                 f"the origin has failed too often and is not asked for another {wait_s:.0f} s: {breaker.reason}",
                 retry_after_s=wait_s,
             )
-        return _Verdict(endpoint, leave, ref, self._clock)
+        return _Verdict(breaker, leave, ref)
 
 
 class _Verdict:
     """What is to be said of one request. The first word counts."""
 
-    __slots__ = ("_breaker", "_clock", "_endpoint", "_given", "_leave", "_ref")
+    __slots__ = ("_breaker", "_given", "_leave", "_ref")
 
-    def __init__(self, endpoint: _Endpoint, leave: Pass, ref: ObjectRef, clock: Clock) -> None:
-        self._endpoint = endpoint
-        self._breaker = endpoint.breaker
+    def __init__(self, breaker: Breaker, leave: Pass, ref: ObjectRef) -> None:
+        self._breaker = breaker
         self._leave = leave
         self._ref = ref
-        self._clock = clock
         self._given = False
-
-    def begun(self) -> None:
-        """The head of an answer is there."""
-        self._endpoint.note(self._clock.monotonic() - self._leave.asked_at)
 
     def succeeded(self) -> None:
         """There was an answer."""

@@ -208,14 +208,15 @@ class Failover:
 
     def _is_slow(self, replica: Replica, up: Sequence[Replica], ref: ObjectRef) -> bool:
         """Whether it has become much slower than one that would be asked after it."""
-        if replica.latency_s < SLOW_S:
+        latency_s = replica.latency_s(ref)
+        if latency_s < SLOW_S:
             return False
         after = up[up.index(replica) + 1 :]
         for other in after:
-            if not other.latency_s:
+            if not other.latency_s(ref):
                 self._probe(other, ref)
         self._probe(replica, ref)
-        return any(0 < other.latency_s * SLOW_FACTOR < replica.latency_s for other in after)
+        return any(0 < other.latency_s(ref) * SLOW_FACTOR < latency_s for other in after)
 
     def _probe(self, replica: Replica, ref: ObjectRef) -> None:
         now = self._clock.monotonic()

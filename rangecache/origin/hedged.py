@@ -1,9 +1,10 @@
 """Asks a second time where the first answer is unusually long in coming, and takes whichever comes first.
 
 Off unless it is asked for. A GET that a reader waits for is hedged once, when its answer has not begun after the 99th
-percentile of the last minute (100 ms at the least), on a connection of its own. That costs the origin at most
-`EXTRA_MAX` more requests, and each one a token of the ledger for repeats. The other answer is given up; what came of it
-is counted as what it is.
+percentile of the last minute (100 ms at the least), on a connection of its own. What it waits for in this process, such
+as a rate, does not count: a second request would wait for it too. That costs the origin at most `EXTRA_MAX` more
+requests, and each one a token of the ledger for repeats. The other answer is given up; what came of it is counted as
+what it is.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from rangecache.errors import TransientError
+from rangecache.origin.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -36,6 +38,7 @@ WINDOW_S: Final = 60.0
 SAMPLES_MIN: Final = 100  # of fewer there is no 99th percentile
 _SAMPLES_MAX: Final = 2048
 _COUNTED_AGAIN_S: Final = 1.0
+_LOOK_S: Final = 0.01  # how often at the least, at a request that waits in here
 
 
 class Latencies:
@@ -101,18 +104,12 @@ class Hedged:
 
         self._saved = min(SAVED_MAX, self._saved + EXTRA_MAX)
         slow_s = self._latencies.slow_s() if purpose == "demand" else None
-        began_at = self._clock.monotonic()
-        if slow_s is None:
-            async with once(purpose) as answer:
-                self._latencies.add(self._clock.monotonic() - began_at)
-                yield answer
-            return
-        race = _Race(once("demand"))
+        race = _Race(once(purpose), self._clock)
         try:
-            if not await race.begun_within(max(slow_s, FLOOR_S), self._clock) and self._may_hedge():
+            if slow_s is not None and not await race.begun_within(max(slow_s, FLOOR_S)) and self._may_hedge():
                 race.enter(once("hedge"))
             answer = await race.first()
-            self._latencies.add(self._clock.monotonic() - began_at)
+            self._latencies.add(race.elapsed_s)
             yield answer
         finally:
             await race.aclose()
@@ -145,22 +142,30 @@ class Hedged:
 class _Race:
     """Answers that are opened side by side. One of them is used; all are closed in the end."""
 
-    def __init__(self, context: AbstractAsyncContextManager[_Answer]) -> None:
-        self._runners: dict[asyncio.Task[_Answer], AbstractAsyncContextManager[_Answer]] = {}
-        self.enter(context)
+    def __init__(self, context: AbstractAsyncContextManager[_Answer], clock: Clock) -> None:
+        self._clock = clock
+        self._watch = Stopwatch(clock)
+        self._runners = {asyncio.create_task(_opened(context, self._watch), name="hedged"): context}
+
+    @property
+    def elapsed_s(self) -> float:
+        """Since the first began, without what it has waited for in this process."""
+        return self._watch.elapsed_s
 
     def enter(self, context: AbstractAsyncContextManager[_Answer]) -> None:
         """One more."""
         self._runners[asyncio.create_task(_opened(context), name="hedge")] = context
 
-    async def begun_within(self, delay_s: float, clock: Clock) -> bool:
-        """Whether the only one ends, well or not, within that time."""
-        timer = asyncio.create_task(clock.sleep(delay_s), name="hedge timer")
-        try:
-            await asyncio.wait([*self._runners, timer], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            timer.cancel()
-        return any(task.done() for task in self._runners)
+    async def begun_within(self, delay_s: float) -> bool:
+        """Whether the only one ends, well or not, before it has taken that time."""
+        (runner,) = self._runners
+        while not runner.done() and (left_s := delay_s - self.elapsed_s) > 0:
+            timer = asyncio.create_task(self._clock.sleep(max(left_s, _LOOK_S)), name="hedge timer")
+            try:
+                await asyncio.wait([runner, timer], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                timer.cancel()
+        return runner.done()
 
     async def first(self) -> _Answer:
         """The first answer; the others are given up. An error is one, unless asking again may help and another one
@@ -188,5 +193,8 @@ class _Race:
                 await context.__aexit__(None, None, None)
 
 
-async def _opened(context: AbstractAsyncContextManager[_Answer]) -> _Answer:
+async def _opened(context: AbstractAsyncContextManager[_Answer], watch: Stopwatch | None = None) -> _Answer:
+    """In a task of its own."""
+    if watch is not None:
+        watch.carry()
     return await context.__aenter__()

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from rangecache.aio.permits import Permits, Ticket
 from rangecache.origin.base import PATIENT
+from rangecache.origin.stopwatch import stopped
 from rangecache.origin.strain import PATIENT_SHARE
 
 if TYPE_CHECKING:
@@ -168,7 +169,8 @@ class Turn:
 
     async def __aenter__(self) -> None:
         if self._permits is not None:
-            await self._permits.acquire(self._ticket)
+            with stopped():
+                await self._permits.acquire(self._ticket)
 
     async def __aexit__(self, *_: object) -> None:
         if self._permits is not None:

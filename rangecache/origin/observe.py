@@ -82,7 +82,8 @@ def _add(cell: Cell) -> None:
 
 class Observed:
     """An `ObjectStore` around another one; changes nothing. `on_ended` hears of every request for an object, also of
-    those that are repeated: how it ended, and when it was sent, in monotonic seconds."""
+    those that are repeated: how it ended, and when it was sent, in monotonic seconds. `on_begun` hears of every answer
+    about an object after how many seconds it began."""
 
     def __init__(
         self,
@@ -91,12 +92,14 @@ class Observed:
         clock: Clock,
         provider: str,
         on_ended: Callable[[ObjectRef, Outcome, float], None] | None = None,
+        on_begun: Callable[[ObjectRef, float], None] | None = None,
     ) -> None:
         self._store = store
         self._metrics = metrics
         self._clock = clock
         self._provider = provider
         self._on_ended = on_ended
+        self._on_begun = on_begun
         self._duration = metrics.origin_request_duration.cell(provider)
 
     def source(self, ref: ObjectRef) -> str:
@@ -111,6 +114,7 @@ class Observed:
         outcome: Outcome = "error"
         try:
             result = await self._store.head(ref, if_none_match=if_none_match, purpose=purpose)
+            self._begun(ref, started_at)
             outcome = "not_modified" if isinstance(result, NotModified) else "ok"
         except BaseException as error:
             outcome = outcome_of(error)
@@ -137,6 +141,7 @@ class Observed:
             async with self._store.get(
                 ref, range=range, if_match=if_match, if_none_match=if_none_match, purpose=purpose
             ) as result:
+                self._begun(ref, started_at)
                 if isinstance(result, NotModified):
                     outcome = "not_modified"
                     yield result
@@ -184,6 +189,10 @@ class Observed:
     async def aclose(self) -> None:
         """See `ObjectStore.aclose`."""
         await self._store.aclose()
+
+    def _begun(self, ref: ObjectRef, started_at: float) -> None:
+        if self._on_begun is not None:
+            self._on_begun(ref, self._clock.monotonic() - started_at)
 
     def _ended(self, ref: ObjectRef | None, purpose: Purpose, outcome: Outcome, started_at: float) -> None:
         _add(self._metrics.origin_requests.cell(self._provider, purpose, outcome))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from rangecache.errors import RangecacheError, Unavailable
 from rangecache.origin.base import GetResult, ListPage, NotModified
+from rangecache.origin.stopwatch import carry_none
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from rangecache.ranges import RangeSpec
 
 LOOK_S: Final = 0.25  # how often who waits for a head looks whether this replica has been found to be down
-SMOOTHING: Final = 0.2  # the share of the newest sample in `latency_s`
-
 
 T = TypeVar("T")
 
@@ -46,8 +45,6 @@ class Replica:
         self._store = store
         self._clock = clock
         self._place = place
-        self.latency_s = 0.0
-        """How long an answer has taken to begin, of late; 0 before there was one."""
 
     def has(self, ref: ObjectRef) -> bool:
         """Whether objects of this bucket are looked for here."""
@@ -56,6 +53,10 @@ class Replica:
     def is_up(self, ref: ObjectRef) -> bool:
         """Whether it is not known to be down."""
         return self._store.state(self._there(ref)) == "closed"
+
+    def latency_s(self, ref: ObjectRef) -> float:
+        """How long answers of this object's endpoint have taken to begin, of late; 0 before there was one."""
+        return self._store.latency_s(self._there(ref))
 
     def may_be_probed(self, ref: ObjectRef) -> bool:
         """Whether it is down and has been left alone for long enough."""
@@ -120,7 +121,8 @@ class Replica:
         self._store.check_listable(self._there(below))
 
     async def probe(self, ref: ObjectRef) -> None:
-        """Ask whether it is there, by a HEAD; any answer will do."""
+        """Ask whether it is there, by a HEAD; any answer will do. To be run as a task of its own."""
+        carry_none()
         try:
             await self.head(ref, None, "failover")
         except RangecacheError:
@@ -134,7 +136,6 @@ class Replica:
     ) -> T:
         """What it answers; `Unavailable` as soon as others have found it to be down. `context` is left if the answer
         comes when nobody wants it any more."""
-        began = self._clock.monotonic()
         task = asyncio.ensure_future(asking)
         try:
             while not task.done():
@@ -151,12 +152,7 @@ class Replica:
             if context is not None and not task.cancelled() and task.exception() is None:
                 await context.__aexit__(None, None, None)
             raise
-        answer = task.result()
-        self._note(self._clock.monotonic() - began)
-        return answer
-
-    def _note(self, latency_s: float) -> None:
-        self.latency_s += (latency_s - self.latency_s) * (SMOOTHING if self.latency_s else 1.0)
+        return task.result()
 
     # --- names ----------------------------------------------------------------------------------------------------
 

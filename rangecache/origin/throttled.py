@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from rangecache.aio.permits import Ticket
 from rangecache.origin.base import PATIENT, GetResult
+from rangecache.origin.stopwatch import stopped
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -160,8 +161,9 @@ class _Payer:
     async def _pay(self, throttles: Sequence[tuple[Throttle, Ticket]], amount: int) -> None:
         began_at = self._clock.monotonic()
         try:
-            for throttle, ticket in throttles:
-                await throttle.charge(amount, ticket)
+            with stopped():
+                for throttle, ticket in throttles:
+                    await throttle.charge(amount, ticket)
         finally:
             self._waited.value += self._clock.monotonic() - began_at
 

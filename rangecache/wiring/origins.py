@@ -171,8 +171,12 @@ class Origins:
 
     def _wrapped(self, name: str, provider: _Origin, store: ObjectStore) -> Breaking:
         """What belongs to the one provider, or replica."""
+
         # What is counted is what is on the wire, each repeat by itself.
-        store = Observed(store, self._metrics, self._clock, name, self.strain.heard)
+        def begun(ref: ObjectRef, latency_s: float) -> None:
+            self.breaking[name].begun(ref, latency_s)
+
+        store = Observed(store, self._metrics, self._clock, name, self.strain.heard, begun)
         # A repeat waits for its rate as the first attempt does; no timeout of the origin runs meanwhile.
         own = None if isinstance(provider, FileProvider) else provider.throttle
         throttled: Throttled | None = None

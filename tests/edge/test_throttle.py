@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from rangecache.aio.permits import Ticket
 from rangecache.model import ObjectRef
+from rangecache.testing.clock import ManualClock
 from rangecache.testing.objects import check_stamped, stamped
 from tests.edge.rig import BLOCK, running
 
@@ -82,6 +84,33 @@ async def test_what_nobody_waits_for_holds_no_place_that_a_reader_waits_for_whil
             for task in crowd:
                 task.cancel()
             await asyncio.wait(crowd)
+
+
+async def test_how_quick_an_endpoint_is_does_not_count_what_was_waited_for_here() -> None:
+    clock = ManualClock()
+    async with running(clock=clock, fetch={"first_byte_timeout": "1h"}) as rig:
+        rig.origin.put("b/k", bytes(BLOCK))
+        origins, ref, ticket = rig.program.origins, ObjectRef("web", "b", "k"), Ticket(urgent=True)
+        window = origins.strain.window(ref)
+        while window.size > 1:
+            window.halve(0.0, 0.0)
+        await window.acquire(ticket)
+        gate = rig.origin.hold()
+
+        async def read() -> None:
+            async with origins.stores["web"].get(ref):
+                pass
+
+        reading = asyncio.create_task(read())
+        await asyncio.sleep(0)
+        clock.shift(7)
+        window.release(ticket)
+        await gate.reached()
+        clock.shift(0.25)
+        gate.release()
+        await reading
+        (report,) = origins.reports()
+        assert [each.latency_s for each in report.endpoints] == [0.25]
 
 
 @pytest.mark.prove

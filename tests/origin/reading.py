@@ -5,11 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rangecache.origin.base import GetResult, NotModified
+from rangecache.origin.breaking import Breaking
+from rangecache.origin.observe import Observed
+from rangecache.telemetry import Metrics
 
 if TYPE_CHECKING:
+    from rangecache.aio.clock import Clock
     from rangecache.model import ObjectMeta, ObjectRef
     from rangecache.origin.base import ObjectStore, Purpose
     from rangecache.ranges import ByteRange, RangeSpec
+
+
+def watched(store: ObjectStore, clock: Clock) -> Breaking:
+    """With a breaker that hears how long answers take, as in the program."""
+
+    def begun(ref: ObjectRef, latency_s: float) -> None:
+        breaking.begun(ref, latency_s)
+
+    breaking = Breaking(Observed(store, Metrics(), clock, "watched", on_begun=begun), clock=clock, random=lambda: 0.5)
+    return breaking
 
 
 async def read(

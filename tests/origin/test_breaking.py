@@ -18,7 +18,7 @@ from rangecache.testing.faults import ContentRange, Cut, Fault, Reset, Stall, St
 from rangecache.testing.origin import Origin
 
 from .conftest import BODY, REF
-from .reading import read
+from .reading import read, watched
 
 if TYPE_CHECKING:
     from rangecache.origin.providers.http import HttpDialect
@@ -229,9 +229,10 @@ async def test_how_long_answers_take_to_begin_is_told(clock: ManualClock) -> Non
 
     memory = MemoryStore(before_answer=wait)
     memory.put(REF, BODY)
-    breaking = Breaking(memory, clock=clock)
+    breaking = watched(memory, clock)
+    assert breaking.latency_s(REF) == 0
     for _ in range(2):
         await breaking.head(REF)
         await read(breaking, REF)
     (health,) = breaking.health()
-    assert health.latency_s == pytest.approx(0.1 * 0.9 * 0.9 + 0.2 * 0.19)
+    assert health.latency_s == pytest.approx(0.1 * 0.8 * 0.8 + 0.2 * 0.36) == breaking.latency_s(REF)

@@ -23,12 +23,13 @@ from rangecache.errors import (
 )
 from rangecache.model import ETag, ObjectMeta, ObjectRef
 from rangecache.origin.base import GetResult, NotModified
-from rangecache.origin.breaking import Breaking
-from rangecache.origin.failover import SLOW_S, Failover
+from rangecache.origin.failover import PROBE_INTERVAL_S, SLOW_S, Failover
 from rangecache.origin.memory import MemoryStore
 from rangecache.origin.replica import Place, Replica
 from rangecache.origin.retry import Retrying
 from rangecache.ranges import ByteRange
+
+from .reading import watched
 
 if TYPE_CHECKING:
     from rangecache.testing.clock import ManualClock
@@ -42,9 +43,12 @@ FAILED = Unavailable("the origin failed (500)")
 class Origin(MemoryStore):
     """A replica's origin that a test stops and starts."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, clock: ManualClock) -> None:
         super().__init__(source=f"s3 http://{name}.example b", before_answer=self._meet, chunk_bytes=100)
         self.name = name
+        self.clock = clock
+        self.delay_s = 0.0
+        """How long its answers take to begin."""
         self.error: OriginError | None = None
         self.stale = False
         """Whether the connection that the next request takes has died."""
@@ -53,6 +57,7 @@ class Origin(MemoryStore):
 
     async def _meet(self, _request: object) -> None:
         await self.gate.wait()
+        self.clock.shift(self.delay_s)
         stale, self.stale = self.stale, False
         if stale:
             raise StaleConnection("a kept connection was closed")
@@ -69,10 +74,10 @@ class World:
 
     def __init__(self, clock: ManualClock, identity: Any = "checksum", burst: int = 100) -> None:
         self.clock = clock
-        self.a, self.b = Origin("a"), Origin("b")
+        self.a, self.b = Origin("a", clock), Origin("b", clock)
         self.stood_in: list[str] = []
         self.budget = RetryBudget(0, 0, burst, clock)
-        self.stores = [Breaking(each, clock=clock, random=lambda: 0.5) for each in (self.a, self.b)]
+        self.stores = [watched(each, clock) for each in (self.a, self.b)]
         self.replicas = [
             Replica(origin.name, store, clock, Place)
             for origin, store in zip((self.a, self.b), self.stores, strict=True)
@@ -248,15 +253,16 @@ async def test_one_that_becomes_slow_is_asked_after_a_quick_one_until_it_is_quic
 ) -> None:
     world.a.write(ONE)
     world.b.write(TWO)
-    world.replicas[0].latency_s = 3 * SLOW_S
-    assert await world.read() == ONE, "of the other one nothing is known yet"
-    for _ in range(5):
-        await asyncio.sleep(0)
+    world.a.delay_s, world.b.delay_s = 3 * SLOW_S, 0.01
+    for _ in range(2):
+        assert await world.read() == ONE, "of the other one nothing is known yet"
+    await world.clock.advance(0)
     assert world.b.requests[-1].method == "HEAD"
-    world.replicas[1].latency_s = 0.01
-    world.replicas[0].latency_s = 3 * SLOW_S
     assert await world.read() == TWO
-    world.replicas[0].latency_s = 0.01
+    world.a.delay_s = 0.01
+    for _ in range(20):
+        await world.clock.advance(PROBE_INTERVAL_S)
+        await world.read()
     assert await world.read() == ONE
 
 

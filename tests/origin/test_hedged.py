@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rangecache.aio.budget import RetryBudget
+from rangecache.aio.permits import Ticket
+from rangecache.aio.throttle import Throttle
 from rangecache.errors import NotFound, Unavailable
 from rangecache.model import ObjectRef
 from rangecache.origin.base import GetResult
 from rangecache.origin.hedged import SAMPLES_MIN, Hedged
+from rangecache.origin.limit import Yielding
 from rangecache.origin.memory import MemoryRequest, MemoryStore
+from rangecache.origin.strain import Strain
+from rangecache.origin.throttled import Rates, Throttled
+from rangecache.telemetry import Metrics
 from rangecache.testing.simloop import SimulatedClock, simulate
+from tests.aio.test_throttle import let_time_pass
 
 from .conftest import BODY, REF
 from .reading import read
@@ -35,12 +42,19 @@ FAST_S, SLOW_S = 0.02, 2.0
 class Rig:
     """A store in simulated time, of which `slow` says what takes long."""
 
-    def __init__(self, loop: SimulatedLoop, burst: float = 1e6, *, hedging: bool = True) -> None:
+    def __init__(
+        self, loop: SimulatedLoop, burst: float = 1e6, *, hedging: bool = True, rate: float | None = None
+    ) -> None:
         self.loop, self.clock = loop, SimulatedClock(loop)
         self.origin = MemoryStore(before_answer=self._wait)
         self.origin.put(KEY, DATA)
         self.budget = RetryBudget(0, 0, burst, self.clock)
-        self.store = Hedged(self.origin, budget=self.budget, clock=self.clock) if hedging else self.origin
+        self.strain = Strain(self.clock, 1000)
+        if rate is not None:
+            let_time_pass(loop)
+        rates, waited = Rates(requests=() if rate is None else (Throttle(rate),)), Metrics().throttle_wait.cell()
+        once = Yielding(Throttled(self.origin, rates, clock=self.clock, waited=waited), self.strain)
+        self.store = Hedged(once, budget=self.budget, clock=self.clock) if hedging else once
         self.slow: Callable[[MemoryRequest], bool] = lambda _: False
         self.fail: Callable[[MemoryRequest], Exception | None] = lambda _: None
 
@@ -68,9 +82,9 @@ class Rig:
         return [request.purpose for request in list(self.origin.requests)[SAMPLES_MIN:]]
 
 
-def in_time(scenario: Callable[[Rig], Awaitable[None]], *, burst: float = 1e6, hedging: bool = True) -> None:
+def in_time(scenario: Callable[[Rig], Awaitable[None]], **options: Any) -> None:
     async def run(loop: SimulatedLoop) -> None:
-        rig = Rig(loop, burst, hedging=hedging)
+        rig = Rig(loop, **options)
         await scenario(rig)
         assert not rig.origin.open_bodies
 
@@ -95,6 +109,28 @@ def test_the_first_answer_may_still_be_the_first() -> None:
         assert rig.asked() == ["demand", "hedge"]
 
     in_time(scenario)
+
+
+@pytest.mark.parametrize("what", ["a rate", "a place"])
+def test_what_is_waited_for_in_this_process_is_neither_slow_nor_a_reason_to_ask_once_more(what: str) -> None:
+    async def scenario(rig: Rig) -> None:
+        await rig.learn()
+        if what == "a place":
+            window, held = rig.strain.window(KEY), [Ticket(urgent=True) for _ in range(1000)]
+            for ticket in held:
+                await window.acquire(ticket)
+        readings = [asyncio.create_task(rig.read()) for _ in range(300)]
+        if what == "a place":
+            await asyncio.sleep(3)
+            for ticket in held:
+                window.release(ticket)
+        assert max(await asyncio.gather(*readings)) > SLOW_S
+        assert rig.asked() == ["demand"] * 300
+        await asyncio.sleep(1)
+        rig.slow = lambda request: request.purpose == "demand"
+        assert await rig.read() == pytest.approx(0.1 + FAST_S, abs=0.02), "it is known what is slow"
+
+    in_time(scenario, rate=100)
 
 
 def test_nothing_is_hedged_before_it_is_known_what_is_slow() -> None:
