@@ -103,6 +103,11 @@ class Failover:
         home = self._home(meta)
         return home is not None and home.source(meta.ref) == meta.source
 
+    def name_at_home(self, meta: ObjectMeta) -> ObjectRef | None:
+        """What the object is called at the replica that this version is of; None if that is none of them any more."""
+        home = self._home(meta)
+        return None if home is None else home.name_of(meta.ref)
+
     def names(self, ref: ObjectRef) -> Iterator[ObjectRef]:
         """What the object is called at each replica that may have it."""
         return (each.name_of(ref) for each in self._replicas if each.has(ref))

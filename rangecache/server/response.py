@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rangecache.aio.clock import Clock
-    from rangecache.model import ObjectMeta, ObjectRef
+    from rangecache.model import ObjectMeta
     from rangecache.read.messages import CacheStatus, Reply
     from rangecache.server.directories import DirectoryReply
     from rangecache.server.problems import Problem
@@ -85,10 +85,10 @@ class _Template:
 class HeadPrinter:
     """Prints heads.
 
-    `passes_all` says for which objects every end-to-end field of the origin is passed on (`response_headers: all`).
+    `passes_all` says of which versions every end-to-end field of the origin is passed on (`response_headers: all`).
     """
 
-    def __init__(self, clock: Clock, passes_all: Callable[[ObjectRef], bool] = lambda _: False) -> None:
+    def __init__(self, clock: Clock, passes_all: Callable[[ObjectMeta], bool] = lambda _: False) -> None:
         self._clock = clock
         self._passes_all = passes_all
         self._templates: dict[int, _Template] = {}
@@ -182,7 +182,7 @@ class HeadPrinter:
 
     def _about(self, meta: ObjectMeta) -> list[tuple[str, str]]:
         fields = list(object_fields(meta))
-        if self._passes_all(meta.ref):
+        if self._passes_all(meta):
             fields += other_fields(meta)
         fields += policy(meta)
         return fields

@@ -122,9 +122,12 @@ class Origins:
             return failover.vouches_for(meta)
         return self.stores[meta.ref.provider].source(meta.ref) == meta.source
 
-    def passes_all_headers(self, ref: ObjectRef) -> bool:
-        """Whether every end-to-end header of the origin is shown to clients (`response_headers: all`)."""
-        bucket = self._bucket(ref)
+    def passes_all_headers(self, meta: ObjectMeta) -> bool:
+        """Whether every end-to-end header of the origin is shown to clients: `response_headers: all` of the bucket that
+        this version is from."""
+        failover = self._failovers.get(meta.ref.provider)
+        name = meta.ref if failover is None else failover.name_at_home(meta)
+        bucket = None if name is None else self._bucket(name)
         return bucket is not None and bucket.response_headers == "all"
 
     def lists(self, ref: ObjectRef) -> bool:

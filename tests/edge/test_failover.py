@@ -19,7 +19,7 @@ from tests.edge.client import Answer
 from tests.edge.rig import BLOCK, HurriedClock, Rig, running
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from rangecache.origin.base import Purpose
     from tests.proving import Proof
@@ -35,13 +35,21 @@ class Set:
         self.rig = rig
         self.first, self.second = rig.origin, second
 
-    def put(self, key: str, first: int, second: int | None = None, *, checksum: bool = True) -> None:
+    def put(
+        self,
+        key: str,
+        first: int,
+        second: int | None = None,
+        *,
+        checksum: bool = True,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         """Write an object to both, in these versions."""
         for origin, version in ((self.first, first), (self.second, first if second is None else second)):
             data = stamped(key, version, SIZE)
             digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
-            headers = {"Repr-Digest": f"sha-256=:{digest}:"} if checksum else {}
-            origin.put(f"b/{key}", data, etag=f'"{id(origin)}-{version}"', headers=headers)
+            proof = {"Repr-Digest": f"sha-256=:{digest}:"} if checksum else {}
+            origin.put(f"b/{key}", data, etag=f'"{id(origin)}-{version}"', headers={**proof, **(headers or {})})
 
     async def read(self, key: str, start: int = 0, end: int = SIZE) -> Answer:
         answer = await self.rig.get(key, f"Range: bytes={start}-{end - 1}")
@@ -58,14 +66,16 @@ class Set:
 
 
 @asynccontextmanager
-async def failing_over(identity: str = "checksum", **sections: Any) -> AsyncIterator[Set]:
+async def failing_over(
+    identity: str = "checksum", first_bucket: Mapping[str, Any] | None = None, **sections: Any
+) -> AsyncIterator[Set]:
     clock = HurriedClock(HASTE)
     async with Origin() as second:
         first = Origin()
         await first.start()
         providers = {
             "web": {"kind": "failover", "replicas": ["a", "b"], "identity": identity},
-            "a": {"kind": "http", "buckets": {"b": {"url": f"{first.url}b/"}}},
+            "a": {"kind": "http", "buckets": {"b": {"url": f"{first.url}b/", **(first_bucket or {})}}},
             "b": {"kind": "http", "buckets": {"b": {"url": f"{second.url}b/"}}},
         }
         await first.stop()
@@ -93,6 +103,17 @@ async def test_where_the_copy_is_another_version_the_next_read_is_of_that_one_an
         assert after.body == stamped("k", 2, SIZE)
         await both.first.start()
         assert (await both.read("k", 0, SIZE)).body in (stamped("k", 1, SIZE), stamped("k", 2, SIZE))
+
+
+async def test_what_headers_are_shown_is_said_by_the_bucket_that_a_version_is_from() -> None:
+    """Of one that was read elsewhere than it was begun, too."""
+    async with failing_over(first_bucket={"response_headers": "all"}) as both:
+        for key, second in (("same", 1), ("other", 2)):
+            both.put(key, 1, second, headers={"x-amz-meta-owner": "me"})
+            assert (await both.read(key, 0, BLOCK)).headers["x-amz-meta-owner"] == "me"
+        await both.first.stop()
+        assert (await both.read("same", 8 * BLOCK)).headers["x-amz-meta-owner"] == "me"
+        assert "x-amz-meta-owner" not in (await both.read("other", 8 * BLOCK)).headers
 
 
 async def test_a_first_origin_that_refuses_costs_the_reader_no_error_and_no_second_request_there() -> None:

@@ -240,7 +240,7 @@ def test_a_bucket_may_pass_all_end_to_end_fields() -> None:
         ("Content-Disposition", "attachment; filename=x"),
         ("X-Amz-Meta-Owner", "me"),
     ]
-    printer = HeadPrinter(ManualClock(), lambda ref: ref.bucket == "b")
+    printer = HeadPrinter(ManualClock(), lambda meta: meta.ref.bucket == "b")
     assert "X-Amz-Meta-Owner: me" in lines_of(printer.partial(make_reply(ByteRange(0, 1), headers=ORIGIN_FIELDS)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from rangecache.aio.clock import SystemClock
-from rangecache.model import ObjectRef
+from rangecache.model import ObjectMeta, ObjectRef
 from rangecache.settings import Settings
 from rangecache.settings.fields import Section
 from rangecache.wiring.program import Program
@@ -87,7 +87,8 @@ async def test_every_setting_is_read_by_who_builds_or_runs_the_program(
         ("key", "data"),
         ("gs", "data"),
     ]:  # what their requests would need
-        program.origins.passes_all_headers(ObjectRef(provider, bucket, "k"))
+        meta = ObjectMeta(ObjectRef(provider, bucket, "k"), 1, None, None, "", "")
+        program.origins.passes_all_headers(meta)
         program.origins.lists(ObjectRef(provider, bucket, ""))
         settings.first_byte_timeout(provider, bucket)
     await program.stop()
