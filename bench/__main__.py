@@ -34,22 +34,23 @@ def main() -> None:
         [name for name, peer in present.items() if peer.is_cache],
         absent,
     )
-    for name in chosen.scenarios or scenarios:
-        results.scenarios[name] = _measure(name, scenarios[name], present, chosen)
-        if chosen.json:
-            results.save(chosen.json)
+    with tempfile.TemporaryDirectory(prefix="rangecache-bench-") as shared:
+        Path(shared).chmod(0o755)  # some peers give up root
+        for name in chosen.scenarios or scenarios:
+            results.scenarios[name] = _measure(name, scenarios[name], Path(shared), present, chosen)
+            if chosen.json:
+                results.save(chosen.json)
     print(f"\n{goal_table(results)}")
     for name, lacking in absent.items():
         print(f"not installed: {name} ({', '.join(lacking)})")
 
 
-def _measure(name: str, scenario: Scenario, peers: dict[str, Peer], chosen: argparse.Namespace) -> Result:
+def _measure(name: str, scenario: Scenario, shared: Path, peers: dict[str, Peer], chosen: argparse.Namespace) -> Result:
     began_s = time.perf_counter()
     print(f"\n# {name}: {scenario.title}\n", flush=True)
-    with tempfile.TemporaryDirectory(prefix="rangecache-bench-", ignore_cleanup_errors=True) as folder:
-        # Peers that give up root have to get to their own folders in it.
+    with tempfile.TemporaryDirectory(dir=shared, ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
-        stage = Stage(Path(folder), peers, chosen.quick, chosen.rounds, _say)
+        stage = Stage(Path(folder), shared, peers, chosen.quick, chosen.rounds, _say)
         measured = scenario.run(stage)
     _say("")
     result = Result(scenario.title, machine.describe()["date"], chosen.quick, scenario.goals, measured, stage.left_out)

@@ -45,6 +45,7 @@ FIGURES: Final[Mapping[str, Figure]] = {
     "added_ms": Figure("later than direct", "ms", 2),
     "origin_requests": Figure("origin requests", "", 0),
     "origin_mb": Figure("origin bytes", "MB"),
+    "origin_of_distinct": Figure("origin bytes of those asked for", "×", 2),
     "rss_mib": Figure("resident memory", "MiB", 0),
 }
 

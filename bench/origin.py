@@ -12,11 +12,16 @@ import sys
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import quote
 
 from bench.programs import Program
 from rangecache.testing.origin import Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rangecache.testing.log import LoggedRequest
 
 BUCKET: Final = "data"
 """The first part of every path at the origin: its objects are in one bucket."""
@@ -73,6 +78,10 @@ class OriginProcess:
         """Since the start."""
         return Asked(**json.loads(self._program.ask("asked")))
 
+    def distinct_bytes(self, since: Asked) -> int:
+        """How many different bytes of objects were asked for after that; what was asked for twice counts once."""
+        return int(self._program.ask(f"distinct {since.requests}"))
+
 
 def list_folders(origin: Origin, store: Path) -> None:
     """Give every folder a page that lists it: rclone finds files by these."""
@@ -90,9 +99,36 @@ async def _serve(store: Path, latency_s: float, bandwidth: float | None) -> None
         origin.serve_directory(store, prefix=f"{BUCKET}/")
         print(origin.url.rstrip("/").rpartition(":")[2], flush=True)
         lines = await _standard_input()
-        while await lines.readline():
-            answer = {"requests": len(origin.log), "body_bytes": origin.log.body_bytes()}
-            print(json.dumps(answer), flush=True)
+        while line := (await lines.readline()).split():
+            if line[0] == b"distinct":
+                print(distinct_bytes(origin.requests[int(line[1]) :], store), flush=True)
+            else:
+                print(json.dumps({"requests": len(origin.log), "body_bytes": origin.log.body_bytes()}), flush=True)
+
+
+def distinct_bytes(requests: Sequence[LoggedRequest], store: Path) -> int:
+    """The size of the union of what these requests ask of the files in `store`."""
+    ranges: dict[str, list[tuple[int, int]]] = {}
+    for request in requests:
+        file = store / request.key.removeprefix(f"{BUCKET}/")
+        if request.method == "GET" and file.is_file():
+            size = file.stat().st_size
+            ranges.setdefault(request.key, []).append(_bounds(request.range, size))
+    total = 0
+    for asked in ranges.values():
+        reached = 0
+        for start, end in sorted(asked):
+            total += max(0, end - max(start, reached))
+            reached = max(reached, end)
+    return total
+
+
+def _bounds(header: str | None, size: int) -> tuple[int, int]:
+    """The half-open range that a Range header with one range asks of an object."""
+    first, _, last = (header or "bytes=0-").removeprefix("bytes=").partition("-")
+    if not first:
+        return max(0, size - int(last)), size
+    return min(int(first), size), min(int(last) + 1, size) if last else size
 
 
 async def _standard_input() -> asyncio.StreamReader:

@@ -26,6 +26,8 @@ class Stage:
     """Handed to each scenario; `folder` is emptied afterwards."""
 
     folder: Path
+    shared: Path
+    """Stays for all scenarios of a run."""
     peers: Mapping[str, Peer]
     """Those that are installed."""
     quick: bool = False
