@@ -18,17 +18,15 @@ from rangecache.origin.providers.azure_credentials import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pydantic import SecretStr
 
     from rangecache.aio.clock import Clock
     from rangecache.origin.credentials import Credentials
     from rangecache.origin.providers.azure_signing import AzureCredential
-    from rangecache.settings import AzureCredentials, AzureProvider
+    from rangecache.settings import AzureCredentials, AzureProvider, Egress
 
 
-def azure_dialect(provider: AzureProvider, clock: Clock, ca_file: Path | None = None) -> AzureDialect:
+def azure_dialect(provider: AzureProvider, clock: Clock, egress: Egress) -> AzureDialect:
     """A dialect with the provider's credentials, its endpoint and what is particular about its buckets. Raises
     `ConfigurationError`."""
     endpoint = azure_endpoint(provider)
@@ -37,14 +35,14 @@ def azure_dialect(provider: AzureProvider, clock: Clock, ca_file: Path | None = 
         _check_account(alias, given, endpoint, provider.buckets[alias].bucket or alias)
     return AzureDialect(
         endpoint=endpoint,
-        credentials=azure_credentials(provider.credentials, clock, ca_file),
+        credentials=azure_credentials(provider.credentials, clock, egress),
         clock=clock,
         buckets={
             alias: AzureBucket(
                 bucket.bucket or alias,
                 anonymous=bool(bucket.anonymous),
                 missing_403_is_404=bucket.missing_403_is_404,
-                credentials=azure_credentials(own[alias], clock, ca_file) if alias in own else None,
+                credentials=azure_credentials(own[alias], clock, egress) if alias in own else None,
             )
             for alias, bucket in provider.buckets.items()
         },
@@ -84,9 +82,7 @@ def _connection_string(given: AzureCredentials) -> ConnectionString | None:
         raise ConfigurationError(f"providers: {error}") from error
 
 
-def azure_credentials(
-    given: AzureCredentials, clock: Clock, ca_file: Path | None = None
-) -> Credentials[AzureCredential]:
+def azure_credentials(given: AzureCredentials, clock: Clock, egress: Egress) -> Credentials[AzureCredential]:
     """The one way to prove who asks that the settings name; what this machine has where they name none."""
     if given.anonymous:
         return Anonymous()
@@ -104,7 +100,8 @@ def azure_credentials(
         client_id=given.client_id,
         tenant_id=given.tenant_id,
         token_file=given.federated_token_file,
-        ca_file=ca_file,
+        proxy=egress.proxy,
+        ca_file=egress.ca_file,
         clock=clock,
     )
 

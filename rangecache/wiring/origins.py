@@ -165,7 +165,7 @@ class Origins:
             case S3Provider():
                 store = self._web(name, s3_dialect(provider, self._clock, self._settings.egress))
             case AzureProvider():
-                store = self._web(name, azure_dialect(provider, self._clock, self._settings.egress.ca_file))
+                store = self._web(name, azure_dialect(provider, self._clock, self._settings.egress))
             case GcsProvider():
                 store = self._web(name, gcs_dialect(provider, self._clock, self._settings.egress))
         return self._wrapped(name, provider, store)

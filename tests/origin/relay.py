@@ -10,6 +10,17 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator
 
+    import pytest
+
+
+def ask_through(url: str, environment: pytest.MonkeyPatch) -> None:
+    """Name a proxy in the environment, for everything and in every spelling."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        environment.setenv(name, url)
+        environment.setenv(name.lower(), url)
+    for name in ("NO_PROXY", "no_proxy"):
+        environment.delenv(name, raising=False)
+
 
 class Relay:
     """What a running one is known by."""

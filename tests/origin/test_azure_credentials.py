@@ -24,8 +24,11 @@ from rangecache.origin.providers.azure_credentials import (
     from_sas,
 )
 from rangecache.origin.providers.azure_signing import AccountKey, Bearer, Sas
+from rangecache.settings import AzureCredentials, Egress
+from rangecache.wiring.azure import azure_credentials
 from tests.origin.azure_endpoints import TokenService
 from tests.origin.certificates import Authority
+from tests.origin.relay import ask_through, forward_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -243,6 +246,18 @@ async def test_a_metadata_service_that_fails_is_asked_once_and_not_quoted(imds: 
     await credentials.aclose()
 
 
+async def test_no_proxy_is_told_what_metadata_services_say(imds: TokenService, azure, clock: ManualClock) -> None:
+    async with forward_proxy() as proxy:
+        url = f"http://127.0.0.1:{proxy.port}"
+        ask_through(url, azure)
+        for kind in ("managed", "default"):
+            credentials = from_identity(kind, proxy=url, clock=clock)
+            assert isinstance(await credentials.get(), Bearer)
+            await credentials.aclose()
+        assert imds.asked
+        assert proxy.requests == []
+
+
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
@@ -271,6 +286,26 @@ async def test_a_workload_identity_reads_its_token_file_for_each_renewal(azure, 
         assert [each["client_assertion"] for each in entra.asked] == ["assertion-1", "assertion-2"]
         assert entra.asked[0]["scope"].split()[0] == "https://storage.azure.com/.default"
         await credentials.aclose()
+
+
+async def test_entra_is_reached_through_the_configured_proxy_and_not_the_environments(
+    azure, tmp_path, authority, clock
+) -> None:
+    ask_through("http://127.0.0.1:1", azure)
+    token_file = tmp_path / "federated"
+    token_file.write_text("assertion")
+    given = AzureCredentials(
+        workload_identity=True, client_id="app", tenant_id="tenant", federated_token_file=token_file
+    )
+    with TokenService(authority.server("127.0.0.1")) as entra:
+        azure.setenv("AZURE_AUTHORITY_HOST", entra.url)
+        async with forward_proxy() as proxy:
+            for url, asked in ((None, set()), (f"http://127.0.0.1:{proxy.port}", {entra.url.removeprefix("https://")})):
+                egress = Egress(proxy=url, ca_file=authority.ca_file)
+                credentials = azure_credentials(given, clock, egress)
+                assert isinstance(await credentials.get(), Bearer)
+                await credentials.aclose()
+                assert {each.split()[1] for each in proxy.requests} == asked
 
 
 async def test_what_entra_says_is_told_by_its_code_alone(azure, tmp_path, authority, clock) -> None:

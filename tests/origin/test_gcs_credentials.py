@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import jwt
@@ -25,6 +26,7 @@ from rangecache.origin.providers.gcs_credentials import (
 
 from .certificates import Authority
 from .google import LIFE_S, Google
+from .relay import ask_through, forward_proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -102,6 +104,17 @@ async def test_the_file_that_the_environment_names_comes_first(
     await credentials.get()
     assert [each.path for each in google.asked] == ["/token"]
     await credentials.aclose()
+
+
+@pytest.mark.parametrize("source", [ApplicationDefault, partial(GoogleToken, None)])
+async def test_no_proxy_is_told_what_the_metadata_server_says(source, metadata, clock, monkeypatch) -> None:
+    async with forward_proxy() as proxy:
+        url = f"http://127.0.0.1:{proxy.port}"
+        ask_through(url, monkeypatch)
+        credentials = fetched(source(clock=clock, proxy=url), clock=clock)
+        assert await credentials.get() == "canary-1"
+        await credentials.aclose()
+        assert proxy.requests == []
 
 
 async def test_the_metadata_server_is_asked_where_there_is_no_file(metadata: Google, clock: ManualClock) -> None:

@@ -28,7 +28,7 @@ from rangecache.origin.providers.s3_sdk import (
 
 from .aws_endpoints import AwsEndpoints
 from .certificates import Authority
-from .relay import forward_proxy
+from .relay import ask_through, forward_proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -235,6 +235,19 @@ async def test_metadata_without_a_token_is_never_asked_for(status, by_name, aws,
     credentials = keep(Instance(Sdk()) if by_name else Chain(None, Sdk()), may_go_unsigned=True)
     assert await credentials.get() is None
     assert [each.method for each in aws.asked] == ["PUT"]
+
+
+@pytest.mark.parametrize("where", ["instance", "container"])
+async def test_no_proxy_is_told_what_metadata_services_say(where: str, aws: AwsEndpoints, aws_free, keep) -> None:
+    async with forward_proxy() as proxy:
+        url = f"http://127.0.0.1:{proxy.port}"
+        ask_through(url, aws_free)
+        if where == "instance":
+            aws_free.setenv("AWS_EC2_METADATA_DISABLED", "false")
+        else:
+            aws_free.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{aws.url}/v1/credentials")
+        assert await keep(Chain(None, Sdk(proxy=url))).get() == given(1)
+        assert proxy.requests == []
 
 
 @pytest.mark.parametrize("status", [403, 500, 503])

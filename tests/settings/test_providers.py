@@ -9,6 +9,7 @@ import pytest
 from rangecache.aio.clock import SystemClock
 from rangecache.errors import ConfigurationError
 from rangecache.patterns import first_match
+from rangecache.settings import Egress
 from rangecache.wiring.azure import azure_dialect
 
 if TYPE_CHECKING:
@@ -233,8 +234,8 @@ def test_the_key_of_another_account_than_the_containers_is_refused(configuration
     azure = configuration(written).providers["az"]
     assert azure.kind == "azure"
     with pytest.raises(ConfigurationError, match=r"bucket data: .* account other, and it is in account mine"):
-        azure_dialect(azure, SystemClock())
+        azure_dialect(azure, SystemClock(), Egress())
     named = f"providers: {{az: {{kind: azure, buckets: {{data: {{bucket: other.data, {own}}}}}}}}}"
     elsewhere = configuration(named).providers["az"]
     assert elsewhere.kind == "azure"
-    azure_dialect(elsewhere, SystemClock())
+    azure_dialect(elsewhere, SystemClock(), Egress())

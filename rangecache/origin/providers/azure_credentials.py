@@ -136,20 +136,22 @@ def from_identity(
     client_id: str | None = None,
     tenant_id: str | None = None,
     token_file: Path | None = None,
+    proxy: str | None = None,
     ca_file: Path | None = None,
     clock: Clock,
 ) -> Fetched[AzureCredential]:
     """Tokens through azure-identity: a managed identity, a workload identity, or, with no going unsigned for the
     former two, whatever `DefaultAzureCredential` finds on this machine.
 
-    `ca_file` is whom to trust besides the usual authorities where tokens are had over https.
+    `proxy` is what Entra is reached through; metadata services are this machine's and are asked directly. `ca_file` is
+    whom to trust besides the usual authorities where tokens are had over https.
     """
     descriptions = {
         "default": "the Azure credentials of this machine's environment",
         "managed": "this machine's managed identity",
         "workload": "this pod's workload identity",
     }
-    source = _Identity(kind, client_id, tenant_id, token_file, ca_file)
+    source = _Identity(kind, client_id, tenant_id, token_file, proxy, ca_file)
     who = descriptions[kind] + (f" (client id {client_id})" if client_id else "")
     return Fetched(OnThread(source.fetch), description=who, may_go_unsigned=kind == "default", clock=clock)
 
@@ -168,12 +170,14 @@ class _Identity:
         client_id: str | None,
         tenant_id: str | None,
         token_file: Path | None,
+        proxy: str | None,
         ca_file: Path | None,
     ) -> None:
         self._kind = kind
         self._client_id = client_id
         self._tenant_id = tenant_id
         self._token_file = token_file
+        self._proxy = proxy
         self._ca_file = ca_file
 
     def fetch(self, _: bool) -> Grant[AzureCredential] | None:
@@ -198,6 +202,9 @@ class _Identity:
             "retry_total": 0,  # repeats are `Fetched`'s, with its pauses
             "connection_timeout": CONNECT_TIMEOUT_S,
             "read_timeout": READ_TIMEOUT_S,
+            "use_env_settings": False,  # a proxy of the environment would be told the tokens of metadata services
+            # Entra speaks https alone, and metadata services http, but for Service Fabric's, which knows no proxy.
+            "proxies": {} if self._proxy is None else {"https": self._proxy},
         }
         if self._ca_file is not None:
             options["connection_verify"] = str(self._ca_file)
