@@ -10,7 +10,7 @@ from rangecache.errors import BodyCut, GenerationGone, NotFound, OriginTimeout, 
 from rangecache.origin.base import GetResult, NotModified
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from rangecache.aio.clock import Clock
     from rangecache.model import ObjectMeta, ObjectRef
@@ -62,11 +62,15 @@ def count_detours(metrics: Metrics, provider: str) -> Callable[[Purpose, str], N
     return lambda purpose, kind: _add(metrics.origin_requests.cell(provider, purpose, kind))
 
 
-def count_listed(metrics: Metrics, provider: str) -> Callable[[Purpose, int], None]:
-    """For `WebStore(on_listed=…)`: counts the bytes of listings as they came over the wire."""
+def count_listed(
+    metrics: Metrics, provider: str, then: Callable[[Purpose, int], Awaitable[None]] | None = None
+) -> Callable[[Purpose, int], Awaitable[None]]:
+    """For `WebStore(on_listed=…)`: counts the bytes of listings as they come over the wire, and hands them on."""
 
-    def count(purpose: Purpose, received_bytes: int) -> None:
+    async def count(purpose: Purpose, received_bytes: int) -> None:
         metrics.origin_bytes.cell(provider, purpose).value += received_bytes
+        if then is not None:
+            await then(purpose, received_bytes)
 
     return count
 

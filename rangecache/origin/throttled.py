@@ -41,7 +41,8 @@ class Rates:
 class Throttled:
     """An `ObjectStore` around another one, below all of the given rates.
 
-    Bytes of listings are not counted. `waited` takes the seconds that were waited for a rate.
+    Bytes of listings do not come by here: whoever reads them pays by `pay_bytes`. `waited` takes the seconds that were
+    waited for a rate.
     """
 
     def __init__(
@@ -72,6 +73,10 @@ class Throttled:
         for payer, (other, _) in self._patient.items():
             if (other.provider, other.bucket) == (ref.provider, ref.bucket):
                 payer.promote()
+
+    async def pay_bytes(self, purpose: Purpose, count: int) -> None:
+        """Return when the rates have allowed so many bytes that have come."""
+        await self._payer(urgent=purpose not in PATIENT).pay_bytes(count)
 
     def source(self, ref: ObjectRef) -> str:
         """As the store's."""

@@ -59,8 +59,8 @@ class WebStore:
     `first_byte_timeout_s` is the time from the start of a request, connecting included, to the end of the answer's
     head, the same for all objects or one for each. `on_detour` is called for each request on the wire beyond the last
     of a call: with `redirect` or `mend`. `may_repeat` takes one repeat from the ledger for each `mend` of an error, or
-    says that there is none left; the error then stands. `on_listed` is told how many bytes of a listing came, also of
-    one that is of no use; bytes of objects are the caller's to count.
+    says that there is none left; the error then stands. `on_listed` hears of the bytes of a listing as they come, also
+    of one that is of no use, and no more are taken before it has returned; bytes of objects are the caller's to count.
     The session is shared and is not closed with the store.
     """
 
@@ -73,7 +73,7 @@ class WebStore:
         first_byte_timeout_s: float | Callable[[ObjectRef], float],
         min_rate: MinRate,
         on_detour: Callable[[Purpose, str], None] | None = None,
-        on_listed: Callable[[Purpose, int], None] | None = None,
+        on_listed: Callable[[Purpose, int], Awaitable[None]] | None = None,
         may_repeat: Callable[[], bool] | None = None,
     ) -> None:
         self._session = session
@@ -160,18 +160,20 @@ class WebStore:
         """The body of a listing, whole."""
         wire = await self._exchange("GET", Asked(ref), purpose, address)
         body = Paced(wire, self._clock, self._min_rate)
+        text = bytearray()
         try:
             if wire.status != 200:
                 raise InvalidAnswer(f"the origin answered a listing with the unexpected status {wire.status}")
-            text = await body.read_all(LIST_BODY_BYTES_MAX)
+            while chunk := await body.read():
+                text += chunk
+                if self._on_listed is not None:
+                    await self._on_listed(purpose, len(chunk))
+                if len(text) > LIST_BODY_BYTES_MAX:
+                    raise InvalidAnswer(f"a page of the origin's listing is longer than {LIST_BODY_BYTES_MAX} bytes")
         finally:
             body.close()
             wire.close()
-            if self._on_listed is not None:
-                self._on_listed(purpose, wire.taken_bytes)
-        if len(text) > LIST_BODY_BYTES_MAX:
-            raise InvalidAnswer(f"a page of the origin's listing is longer than {LIST_BODY_BYTES_MAX} bytes")
-        return text
+        return bytes(text)
 
     def check_listable(self, below: ObjectRef) -> None:
         """See `ObjectStore.check_listable`."""

@@ -27,13 +27,6 @@ class Paced:
         """The next bytes, b"" at the end. Raises `BodyCut` and `OriginTimeout`."""
         return self._wire.read_ready() or await self._wait()
 
-    async def read_all(self, limit_bytes: int) -> bytes:
-        """Everything, if that is no more than `limit_bytes`; else a little more than that. Raises as `read` does."""
-        text = bytearray()
-        while len(text) <= limit_bytes and (chunk := await self.read()):
-            text += chunk
-        return bytes(text)
-
     async def _wait(self) -> bytes:
         self._watchdog.wait()
         try:

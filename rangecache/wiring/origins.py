@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from rangecache.origin.breaking import Breaking
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from rangecache.aio.budget import RetryBudget
     from rangecache.aio.clock import Clock
     from rangecache.model import ObjectMeta, ObjectRef
-    from rangecache.origin.base import ObjectStore
+    from rangecache.origin.base import ObjectStore, Purpose
     from rangecache.origin.failover import Failover
     from rangecache.origin.providers.azure import AzureDialect
     from rangecache.origin.providers.gcs import GcsDialect
@@ -245,9 +246,14 @@ class Origins:
             first_byte_timeout_s=lambda ref: self._settings.first_byte_timeout(name, ref.bucket),
             min_rate=MinRate(fetch.min_rate.bytes, fetch.min_rate.over),
             on_detour=count_detours(self._metrics, name),
-            on_listed=count_listed(self._metrics, name),
+            on_listed=count_listed(self._metrics, name, partial(self._pay_listed, name)),
             may_repeat=self._budget.try_withdraw,
         )
+
+    async def _pay_listed(self, name: str, purpose: Purpose, received_bytes: int) -> None:
+        throttled = self._throttled.get(name)
+        if throttled is not None:
+            await throttled.pay_bytes(purpose, received_bytes)
 
     async def aclose(self) -> None:
         """Close every connection."""

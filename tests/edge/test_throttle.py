@@ -11,6 +11,7 @@ import pytest
 from rangecache.aio.permits import Ticket
 from rangecache.model import ObjectRef
 from rangecache.testing.clock import ManualClock
+from rangecache.testing.faults import Status
 from rangecache.testing.objects import check_stamped, stamped
 from tests.edge.rig import BLOCK, running
 
@@ -84,6 +85,22 @@ async def test_what_nobody_waits_for_holds_no_place_that_a_reader_waits_for_whil
             for task in crowd:
                 task.cancel()
             await asyncio.wait(crowd)
+
+
+async def test_the_bytes_of_listings_are_no_faster_than_allowed_either() -> None:
+    page = "".join(f"<Contents><Key>{number:0999}</Key><Size>1</Size></Contents>" for number in range(300))
+    body = f"<ListBucketResult><IsTruncated>false</IsTruncated>{page}</ListBucketResult>".encode()
+
+    def s3(url: str) -> dict[str, object]:
+        return {"kind": "s3", "endpoint": url, "region": "us-east-1", "credentials": {"anonymous": True}}
+
+    async with running(provider=s3, throttle={"bandwidth": "512KiB"}) as rig:
+        rig.origin.fail(None, Status(200, {"Content-Type": "application/xml"}, body))
+        began_at = time.perf_counter()
+        found = await rig.program.origins.stores["web"].list_page(ObjectRef("web", "bucket", ""))
+        assert time.perf_counter() - began_at >= (len(body) / KIB - 0.2 * 512) / 512 * 0.9
+        assert len(found.objects) == 300
+        assert rig.program.metrics.origin_bytes.total(purpose="list") == len(body)
 
 
 async def test_how_quick_an_endpoint_is_does_not_count_what_was_waited_for_here() -> None:
