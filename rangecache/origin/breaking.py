@@ -9,7 +9,6 @@ decided here. An answer has come when its first bytes have.
 from __future__ import annotations
 
 import random as random_module
-from collections import OrderedDict
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 from rangecache.aio.breaker import Breaker
 from rangecache.errors import CircuitOpen, OriginError, StaleConnection, TransientError
 from rangecache.origin.base import GetResult
+from rangecache.origin.recent import Recent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -64,7 +64,7 @@ class Breaking:
         self._store = store
         self._clock = clock
         self._random = random
-        self._endpoints: OrderedDict[str, _Endpoint] = OrderedDict()
+        self._endpoints: Recent[str, _Endpoint] = Recent(ENDPOINTS_MAX)
 
     def health(self) -> Iterator[EndpointHealth]:
         """Of every endpoint that was asked lately."""
@@ -178,11 +178,8 @@ class Breaking:
         name = endpoint_of(self._store.source(ref))
         endpoint = self._endpoints.get(name)
         if endpoint is None:
-            endpoint = self._endpoints[name] = _Endpoint(Breaker(self._clock, self._random))
-            if len(self._endpoints) > ENDPOINTS_MAX:
-                self._endpoints.popitem(last=False)
-        else:
-            self._endpoints.move_to_end(name)
+            endpoint = _Endpoint(Breaker(self._clock, self._random))
+            self._endpoints.put(name, endpoint)
         breaker = endpoint.breaker
         leave = breaker.admit()
         if leave is None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from rangecache.origin.base import NotModified
 from rangecache.origin.identity import same_bytes
+from rangecache.origin.recent import Recent
 
 if TYPE_CHECKING:
     from rangecache.model import ObjectMeta
@@ -24,7 +24,7 @@ class Twins:
 
     def __init__(self, identity: Policy) -> None:
         self._identity = identity
-        self._known: OrderedDict[tuple[str, str], ObjectMeta] = OrderedDict()
+        self._known: Recent[tuple[str, str], ObjectMeta] = Recent(TWINS_MAX)
 
     async def find(self, replica: Replica, meta: ObjectMeta) -> ObjectMeta | None:
         """By a HEAD where it is not known; None if the current version there is another one, or nobody can tell.
@@ -34,16 +34,13 @@ class Twins:
         pair = (meta.generation, replica.name)
         known = self._known.get(pair)
         if known is not None:
-            self._known.move_to_end(pair)
             return known
         found = await replica.head(meta.ref, None, "failover")
         if isinstance(found, NotModified) or not found.validator or not same_bytes(self._identity, meta, found):
             return None
-        self._known[pair] = found
-        if len(self._known) > TWINS_MAX:
-            self._known.popitem(last=False)
+        self._known.put(pair, found)
         return found
 
     def forget(self, replica: Replica, meta: ObjectMeta) -> None:
         """That replica has another version now."""
-        self._known.pop((meta.generation, replica.name), None)
+        self._known.drop((meta.generation, replica.name))

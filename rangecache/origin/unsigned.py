@@ -27,7 +27,7 @@ class MaybeUnsigned(Generic[T]):
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._marks: Recent[_Mark[T]] = Recent(BUCKETS_REMEMBERED)
+        self._marks: Recent[str, _Mark[T]] = Recent(BUCKETS_REMEMBERED)
 
     async def usable(self, bucket: str, credentials: Credentials[T]) -> T | None:
         """What to send with a request to this bucket; None: send it without. Raises `Unauthenticated`."""

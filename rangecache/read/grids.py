@@ -14,9 +14,9 @@ A version has blocks of one size at a time. The size is a part of their names, s
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from rangecache.origin.recent import Recent
 from rangecache.ranges import SuffixRange, block_indices
 from rangecache.read.kinds import kind_of
 
@@ -83,7 +83,7 @@ class Grids:
         """`block_bytes` is the configured size."""
         self._large = block_bytes
         self._small = small_block_bytes(block_bytes)
-        self._learned: OrderedDict[Kind, int] = OrderedDict()
+        self._learned: Recent[Kind, int] = Recent(KINDS_MAX)
 
     def first(self, ref: ObjectRef, wanted: RangeSpec | None) -> int:
         """For an object that is not known, of which `wanted` is read first (None: nothing yet)."""
@@ -108,9 +108,5 @@ class Grids:
         else:
             other = self._small if block_bytes == self._large else self._large
             decided = other if trial.price(other) <= GAIN * trial.price(block_bytes) else block_bytes
-        kind = kind_of(ref)
-        self._learned[kind] = decided
-        self._learned.move_to_end(kind)
-        if len(self._learned) > KINDS_MAX:
-            self._learned.popitem(last=False)
+        self._learned.put(kind_of(ref), decided)
         return decided

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final
 
+from rangecache.origin.recent import Recent
 from rangecache.ranges import block_indices
 from rangecache.read.kinds import kind_of
 from rangecache.read.ledger import Ledger
@@ -106,7 +107,7 @@ class Habits:
     """Openings by object and by kind."""
 
     def __init__(self) -> None:
-        self._kinds: OrderedDict[Kind, Habit] = OrderedDict()
+        self._kinds: Recent[Kind, Habit] = Recent(KINDS_MAX)
         self._objects: OrderedDict[ObjectRef, tuple[int, set[int]]] = OrderedDict()
 
     def begin(self, known: Known) -> tuple[Opening, list[int]]:
@@ -140,11 +141,8 @@ class Habits:
         kind = kind_of(ref)
         habit = self._kinds.get(kind)
         if habit is None:
-            habit = self._kinds[kind] = Habit()
-            if len(self._kinds) > KINDS_MAX:
-                self._kinds.popitem(last=False)
-        else:
-            self._kinds.move_to_end(kind)
+            habit = Habit()
+            self._kinds.put(kind, habit)
         return habit
 
     def __len__(self) -> int:

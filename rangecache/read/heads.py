@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final
 
+from rangecache.origin.recent import Recent
+
 if TYPE_CHECKING:
     from rangecache.model import ObjectRef
     from rangecache.read.selection import Selection
@@ -24,7 +26,7 @@ class HeadHabits:
     """Remembers, for each bucket, which of its last cold HEADs were followed by a read. Pure."""
 
     def __init__(self) -> None:
-        self._buckets: OrderedDict[tuple[str, str], deque[list[bool]]] = OrderedDict()
+        self._buckets: Recent[tuple[str, str], deque[list[bool]]] = Recent(BUCKETS_KEPT)
         self._waiting: OrderedDict[ObjectRef, list[bool]] = OrderedDict()
 
     def asked(self, ref: ObjectRef) -> None:
@@ -32,10 +34,10 @@ class HeadHabits:
         if ref in self._waiting:
             return
         bucket = (ref.provider, ref.bucket)
-        heads = self._buckets.setdefault(bucket, deque(maxlen=HEADS_KEPT))
-        self._buckets.move_to_end(bucket)
-        if len(self._buckets) > BUCKETS_KEPT:
-            self._buckets.popitem(last=False)
+        heads = self._buckets.get(bucket)
+        if heads is None:
+            heads = deque(maxlen=HEADS_KEPT)
+            self._buckets.put(bucket, heads)
         followed = [False]
         heads.append(followed)
         self._waiting[ref] = followed
@@ -54,7 +56,7 @@ class HeadHabits:
 
     def wants_block(self, ref: ObjectRef) -> bool:
         """Whether a cold HEAD of this bucket should bring the first block along."""
-        heads = self._buckets.get((ref.provider, ref.bucket), ())
+        heads = self._buckets.get((ref.provider, ref.bucket)) or ()
         if len(heads) < HEADS_SEEN_MIN:
             return True
         return sum(followed[0] for followed in heads) >= FOLLOWED_SHARE_MIN * len(heads)

@@ -270,7 +270,7 @@ async def test_the_memory_of_regions_is_bounded(clock) -> None:
     dialect = S3Dialect(credentials=Anonymous(), clock=clock)
     for number in range(BUCKETS_REMEMBERED + 10):
         await dialect.mend(Answer(301, {"x-amz-bucket-region": "eu-west-3"}), ObjectRef("s3", f"b-{number}", "k"))
-    assert len(dialect._buckets._learned._values) == BUCKETS_REMEMBERED
+    assert len(dialect._buckets._learned) == BUCKETS_REMEMBERED
     assert "us-east-1" in str((await dialect.target("GET", ObjectRef("s3", "b-0", "k"), {})).url)
     newest = ObjectRef("s3", f"b-{BUCKETS_REMEMBERED + 9}", "k")
     assert "eu-west-3" in str((await dialect.target("GET", newest, {})).url)

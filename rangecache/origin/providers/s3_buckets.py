@@ -68,7 +68,7 @@ class Buckets:
         self._region = region
         self._region_first = region_first
         self._aws = aws
-        self._learned: Recent[str] = Recent(BUCKETS_REMEMBERED)
+        self._learned: Recent[str, str] = Recent(BUCKETS_REMEMBERED)
         self._named = {alias: self._checked(alias, each) for alias, each in named.items()}
 
     def __getitem__(self, name: str) -> S3Bucket:
