@@ -116,6 +116,22 @@ def test_a_small_amount_waits_for_one_slice_of_a_large_one_and_not_for_all() -> 
     assert ends(64 * KIB, [(10 * MIB, True), (KIB, True)], nothing) == [1, 0]
 
 
+def test_a_small_amount_waits_for_no_more_of_a_large_one_than_passes_in_a_moment_where_the_rate_is_high() -> None:
+    async def scenario(loop: SimulatedLoop) -> float:
+        let_time_pass(loop)
+        throttle = Throttle(10 * MIB)
+        large = asyncio.create_task(throttle.charge(20 * MIB, Ticket(urgent=True)))
+        await asyncio.sleep(1.1)
+        began_at = loop.time()
+        await throttle.charge(KIB, Ticket(urgent=True))
+        took_s = loop.time() - began_at
+        large.cancel()
+        await asyncio.wait([large])
+        return took_s
+
+    assert simulate(scenario, seed=1)[0] < 0.05
+
+
 def test_the_patient_wait_for_all_who_are_urgent() -> None:
     late = [(50.0, False), *[(50.0, True)] * 20]
     assert ends(100, [(20, True), *late], nothing) == [0, *range(2, 22), 1]

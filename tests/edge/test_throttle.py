@@ -54,6 +54,10 @@ async def test_the_rate_of_one_provider_binds_no_other(which: str) -> None:
             took_s = time.perf_counter() - began_at
             assert (took_s >= 1.9) is (which == "common") or which == "own"
             assert (rig.program.metrics.throttle_wait.total() > 1) is (which == "common")
+            if which == "own":
+                for _ in range(2):
+                    await rig.program.origins.stores["slow"].head(ObjectRef("slow", "b", "k"))
+                assert rig.program.metrics.throttle_wait.total() > 0.9
 
 
 async def test_what_nobody_waits_for_holds_no_place_that_a_reader_waits_for_while_others_take_all_the_rate() -> None:

@@ -13,7 +13,7 @@ from rangecache.aio.throttle import Throttle
 from rangecache.errors import NotFound, Unavailable
 from rangecache.model import ObjectRef
 from rangecache.origin.base import GetResult
-from rangecache.origin.hedged import SAMPLES_MIN, Hedged
+from rangecache.origin.hedged import SAMPLES_MIN, WINDOW_S, Hedged
 from rangecache.origin.limit import Yielding
 from rangecache.origin.memory import MemoryRequest, MemoryStore
 from rangecache.origin.strain import Strain
@@ -28,6 +28,7 @@ from .reading import read
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from rangecache.origin.base import Purpose
     from rangecache.origin.web import WebStore
     from rangecache.testing.clock import ManualClock
     from rangecache.testing.origin import Origin
@@ -55,11 +56,18 @@ class Rig:
         rates, waited = Rates(requests=() if rate is None else (Throttle(rate),)), Metrics().throttle_wait.cell()
         once = Yielding(Throttled(self.origin, rates, clock=self.clock, waited=waited), self.strain)
         self.store = Hedged(once, budget=self.budget, clock=self.clock) if hedging else once
+        self.fast_s = FAST_S
+        self.asking = 0
+        """How many requests wait for an answer of the origin."""
         self.slow: Callable[[MemoryRequest], bool] = lambda _: False
         self.fail: Callable[[MemoryRequest], Exception | None] = lambda _: None
 
     async def _wait(self, request: MemoryRequest) -> None:
-        await asyncio.sleep(SLOW_S if self.slow(request) else FAST_S)
+        self.asking += 1
+        try:
+            await asyncio.sleep(SLOW_S if self.slow(request) else self.fast_s)
+        finally:
+            self.asking -= 1
         if (error := self.fail(request)) is not None:
             raise error
 
@@ -71,9 +79,9 @@ class Rig:
             assert b"".join([chunk async for chunk in answer.chunks]) == DATA
         return self.loop.time() - began_at
 
-    async def learn(self) -> None:
+    async def learn(self, count: int = SAMPLES_MIN) -> None:
         """Answers enough to know what is slow."""
-        for _ in range(SAMPLES_MIN):
+        for _ in range(count):
             await self.read()
         await asyncio.sleep(1)
 
@@ -133,11 +141,73 @@ def test_what_is_waited_for_in_this_process_is_neither_slow_nor_a_reason_to_ask_
     in_time(scenario, rate=100)
 
 
-def test_nothing_is_hedged_before_it_is_known_what_is_slow() -> None:
+@pytest.mark.parametrize("known", [0, SAMPLES_MIN - 1])
+def test_nothing_is_hedged_before_it_is_known_what_is_slow(known: int) -> None:
     async def scenario(rig: Rig) -> None:
+        await rig.learn(known)
         rig.slow = lambda _: True
         await rig.read()
-        assert [request.purpose for request in rig.origin.requests] == ["demand"]
+        assert {request.purpose for request in rig.origin.requests} == {"demand"}
+
+    in_time(scenario)
+
+
+def test_slow_is_what_takes_longer_than_all_but_one_in_a_hundred_of_the_last_minute() -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.fast_s = 1.5
+        await rig.learn()
+        await asyncio.sleep(WINDOW_S)
+        rig.fast_s = FAST_S
+        await rig.learn(SAMPLES_MIN - 2)
+        rig.fast_s = 0.5
+        await rig.learn(2)
+        rig.fast_s = FAST_S
+        rig.slow = lambda request: request.purpose == "demand"
+        assert await rig.read() == pytest.approx(0.5 + FAST_S)
+
+    in_time(scenario)
+
+
+@pytest.mark.parametrize("purpose", ["prefetch", "warm", "retry"])
+def test_only_what_a_reader_waits_for_is_hedged_and_no_repeat(purpose: Purpose) -> None:
+    async def scenario(rig: Rig) -> None:
+        await rig.learn()
+        rig.slow = lambda _: True
+        async with rig.store.get(KEY, purpose=purpose):
+            assert rig.asked() == [purpose]
+
+    in_time(scenario)
+
+
+@pytest.mark.parametrize(("before", "most"), [(SAMPLES_MIN, 3), (20 * SAMPLES_MIN, 12)])
+def test_no_more_than_one_in_a_hundred_is_hedged_and_ten_at_once(before: int, most: int) -> None:
+    async def scenario(rig: Rig) -> None:
+        await rig.learn(before)
+        rig.slow = lambda _: True
+        await asyncio.gather(*(rig.read() for _ in range(100)))
+        assert most - 2 <= sum(request.purpose == "hedge" for request in rig.origin.requests) <= most
+
+    in_time(scenario)
+
+
+def test_the_other_request_is_given_up_before_the_answer_is_read() -> None:
+    async def scenario(rig: Rig) -> None:
+        await rig.learn()
+        rig.slow = lambda request: request.purpose == "demand"
+        async with rig.store.get(KEY):
+            assert rig.asked() == ["demand", "hedge"]
+            assert rig.asking == 0
+
+    in_time(scenario)
+
+
+def test_where_both_fail_it_is_the_first_ones_error() -> None:
+    async def scenario(rig: Rig) -> None:
+        await rig.learn()
+        rig.slow = lambda request: request.purpose == "demand"
+        rig.fail = lambda request: Unavailable(request.purpose)
+        with pytest.raises(Unavailable, match="demand"):
+            await rig.read()
 
     in_time(scenario)
 

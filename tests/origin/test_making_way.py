@@ -40,7 +40,7 @@ class Crowded:
         for ref in (STRAINED, OTHER):
             self.origin.put(ref, bytes(SIZE_BYTES))
         strain = Strain(clock, permits=2 * READERS)
-        throttled = Throttled(
+        self.throttled = throttled = Throttled(
             self.origin, rates, clock=clock, waited=Metrics().throttle_wait.cell(), is_wanted=strain.is_wanted
         )
         self.store = Yielding(SizeFirst(throttled), strain, on_wanted=throttled.promote_bucket)
@@ -94,11 +94,31 @@ def test_a_reader_does_not_wait_for_the_patient_who_wait_for_a_rate_behind_all_o
     assert simulate(scenario, seed=1)[0] < 30
 
 
+@pytest.mark.parametrize(
+    "rates", [lambda: Rates(requests=(Throttle(10),)), lambda: Rates(bandwidths=(Throttle(1000),))]
+)
+def test_who_comes_to_be_waited_for_waits_for_a_rate_as_all_others_do(rates) -> None:
+    async def scenario(loop: SimulatedLoop) -> None:
+        crowded = Crowded(loop, rates())
+        readings = [asyncio.create_task(crowded.read(OTHER, ByteRange(0, 100 + each), "warm")) for each in range(2)]
+        crowded.tasks += readings
+        await asyncio.sleep(10)
+        crowded.throttled.promote(OTHER, ByteRange(0, 101))
+        done, _ = await asyncio.wait(readings, timeout=10)
+        assert done == {readings[1]}
+        await crowded.aclose()
+
+    simulate(scenario, seed=1)
+
+
 def test_what_nobody_waits_for_still_waits_for_everybody_where_there_is_room_for_readers() -> None:
     async def scenario(loop: SimulatedLoop) -> bool:
         crowded = Crowded(loop, Rates(requests=(Throttle(10),)))
-        crowded.tasks.append(asyncio.create_task(crowded.read(OTHER, ByteRange(7, 8), "warm")))
-        _, waiting = await asyncio.wait(crowded.tasks[-1:], timeout=100)
+        warming = asyncio.create_task(crowded.read(OTHER, ByteRange(7, 8), "warm"))
+        crowded.tasks += [warming, asyncio.create_task(crowded.read(STRAINED, None, "warm"))]
+        await asyncio.sleep(1)
+        await crowded.read(STRAINED, ByteRange(0, 1))
+        _, waiting = await asyncio.wait([warming], timeout=100)
         await crowded.aclose()
         return bool(waiting)
 

@@ -123,6 +123,39 @@ async def test_one_crowd_that_is_too_much_halves_once() -> None:
     assert window.size == 4
 
 
+async def test_it_is_half_of_what_was_under_way_that_is_left_and_never_nothing() -> None:
+    window = Window(16, 0.5)
+    tickets = [Ticket(urgent=True) for _ in range(4)]
+    for ticket in tickets:
+        await window.acquire(ticket)
+    window.halve(asked_at=1.0, now=2.0)
+    assert window.size == 2
+    for number in range(3, 9):
+        window.halve(asked_at=number, now=number)
+    assert window.size == 1
+
+
+@pytest.mark.parametrize(("size", "most"), [(8, 4), (4, 2), (1, 1)])
+async def test_the_patient_have_half_of_a_window_that_has_shrunk_and_one_permit_at_the_least(
+    size: int, most: int
+) -> None:
+    window = Window(16, 0.5)
+    for ticket in (held := [Ticket(urgent=True) for _ in range(16)]):
+        await window.acquire(ticket)
+    while window.size > size:
+        window.halve(asked_at=0.0, now=0.0)
+    for ticket in held:
+        window.release(ticket)
+    waiting = [asyncio.create_task(window.acquire(Ticket(urgent=False))) for _ in range(8)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert sum(each.done() for each in waiting) == most
+    for each in waiting:
+        each.cancel()
+    await asyncio.wait(waiting)
+    assert window.held == most
+
+
 @pytest.mark.parametrize("leave", ["cancel", "promote"])
 async def test_who_waits_for_a_strained_bucket_may_leave_or_become_urgent(leave: str) -> None:
     rig = Rig(limit=0)
