@@ -7,6 +7,7 @@ switches on a cache that the client brings along; FOLDER is where it may keep it
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import http.client
 import importlib
@@ -105,12 +106,15 @@ def _block_cache(folder: Path) -> Any:
     blocks = fsspec.filesystem("blockcache", target_protocol="http", cache_storage=str(folder))
     files = AsyncFileSystemWrapper(blocks, asynchronous=True)
     read = files._cat_file
+    # Two threads in it at once have read wrong bytes.
+    one_at_a_time = asyncio.Lock()
 
     async def cat_file(path: str, start: int | None = None, end: int | None = None, **more: Any) -> Any:
         # A suffix of a file of which it has all blocks ends in an AttributeError of its own.
         if start is not None and start < 0:
-            start += (await files._info(path))["size"]
-        return await read(path, start, end, **more)
+            start += blocks.fs.info(path)["size"]
+        async with one_at_a_time:
+            return await read(path, start, end, **more)
 
     files._cat_file = cat_file
     return files
