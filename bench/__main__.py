@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from bench import machine
+from bench.client import WrongAnswer
+from bench.load import LoadFailed
 from bench.peers import Peer, find_peers, missing
+from bench.programs import ProgramFailed
 from bench.results import Result, Results
 from bench.scenarios import find_scenarios
 from bench.stage import Scenario, Stage
 from bench.tables import figure_tables, goal_table
+
+_FAILURES: Final = (OSError, subprocess.SubprocessError, ProgramFailed, LoadFailed, WrongAnswer)
 
 
 def main() -> None:
@@ -25,9 +32,13 @@ def main() -> None:
     if not Path("/proc/self/stat").exists():
         raise SystemExit("This bench reads CPU time from /proc, so it needs Linux.")
     signal.signal(signal.SIGTERM, _end)
+    # Thousands of connections: ours, and those of what we start.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     wanted = {name: peer for name, peer in peers.items() if not chosen.peers or name in chosen.peers}
     absent = {name: lacking for name, peer in wanted.items() if (lacking := missing(peer))}
     present = {name: peer for name, peer in wanted.items() if name not in absent}
+    failed: list[str] = []
     results = Results(
         machine.describe(),
         {name: peer.version() for name, peer in present.items()},
@@ -37,12 +48,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="rangecache-bench-") as shared:
         Path(shared).chmod(0o755)  # some peers give up root
         for name in chosen.scenarios or scenarios:
-            results.scenarios[name] = _measure(name, scenarios[name], Path(shared), present, chosen)
+            try:
+                results.scenarios[name] = _measure(name, scenarios[name], Path(shared), present, chosen)
+            except _FAILURES as error:
+                # What was measured is worth having, so the others go on.
+                failed.append(f"{name}: {type(error).__name__}: {error}")
+                print(failed[-1])
             if chosen.json:
                 results.save(chosen.json)
     print(f"\n{goal_table(results)}")
     for name, lacking in absent.items():
         print(f"not installed: {name} ({', '.join(lacking)})")
+    if failed:
+        raise SystemExit("\n".join(["These have failed:", *failed]))
 
 
 def _measure(name: str, scenario: Scenario, shared: Path, peers: dict[str, Peer], chosen: argparse.Namespace) -> Result:

@@ -46,6 +46,18 @@ FIGURES: Final[Mapping[str, Figure]] = {
     "origin_requests": Figure("origin requests", "", 0),
     "origin_mb": Figure("origin bytes", "MB"),
     "origin_of_distinct": Figure("origin bytes of those asked for", "×", 2),
+    "of_best": Figure("CPU of the best case's", "×", 2),
+    "rss_of_bound": Figure("peak of its bound", "×", 2),
+    "gb_per_s": Figure("written", "GB/s", 2, more_is_better=True),
+    "dropped_percent": Figure("blocks dropped", "%", 2),
+    "cpu_s_per_gb": Figure("CPU a GB", "s", 2),
+    "ready_s": Figure("ready", "s", 2),
+    "indexed_s": Figure("all indexed", "s", 2),
+    "looked_through_s": Figure("all looked through", "s", 1),
+    "held_ms": Figure("event loop held", "ms"),
+    "bytes_per_block": Figure("memory a block", "B", 0),
+    "idle_rss_mib": Figure("resident when idle", "MiB", 0),
+    "kib_per_connection": Figure("memory a connection", "KiB"),
     "rss_mib": Figure("resident memory", "MiB", 0),
 }
 

@@ -23,6 +23,8 @@ _POLL_S: Final = 0.02
 _LOG_TAIL_CHARS: Final = 1500
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+NOBODY: Final = "nobody"
+"""The user that programs become which refuse to be root."""
 SERVER_CPU: Final = 0
 """The core that whoever is measured gets where a load generator runs beside him on the others."""
 
@@ -145,6 +147,15 @@ class Program:
                 continue  # it has ended meanwhile
         return total
 
+    def peak_rss_bytes(self) -> int:
+        """The most that each of them has had resident, summed (proc(5), VmHWM)."""
+        total = 0
+        for pid in self.pids():
+            with suppress(OSError):
+                lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+                total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+        return total
+
     def wait_for(self, port: int, timeout_s: float = START_TIMEOUT_S) -> None:
         """Wait until somebody listens on this port of loopback. Raises `ProgramFailed`."""
         deadline = time.monotonic() + timeout_s
@@ -164,6 +175,14 @@ class Program:
         self._log.flush()
         text = Path(self._log.name).read_text(errors="replace").strip()
         return text[-_LOG_TAIL_CHARS:] or "it wrote nothing"
+
+
+def give_to_nobody(folder: Path) -> None:
+    """For programs that will not be root. Raises `ProgramFailed`."""
+    try:
+        shutil.chown(folder, NOBODY)
+    except LookupError as error:
+        raise ProgramFailed(str(error)) from error
 
 
 def free_port() -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from bench.disk_tier import make_files
 from bench.origin import OriginProcess
 from bench.peers import Peer, Running, Setup, Tier
 from bench.programs import ProgramFailed
@@ -62,6 +63,20 @@ class Stage:
                     file.write(content.read(start, start + _PIECE_BYTES))
         return folder
 
+    def hollow(self, name: str, size: int) -> Path:
+        """A folder with an object of nothing but zeros, which takes no space."""
+        folder = self.scratch("store")
+        with (folder / name).open("wb") as file:
+            file.truncate(size)
+        return folder
+
+    def many_blocks(self, count: int) -> Path:
+        """A cache folder with so many blocks, made once a run; they are whole in name only."""
+        folder = self.shared / f"{count}-blocks"
+        self.say(f"making {count:,} files")
+        make_files(folder, count)
+        return folder
+
     def origin(
         self, store: Path, *, latency_s: float = 0.0, bandwidth_bytes_per_s: float | None = None
     ) -> OriginProcess:
@@ -76,14 +91,20 @@ class Stage:
 
     @contextmanager
     def lineup(
-        self, origin: OriginProcess, tier: Tier = "memory", *, cpu: int | None = None, far: bool = False
+        self,
+        origin: OriginProcess,
+        tier: Tier = "memory",
+        *,
+        cpu: int | None = None,
+        far: bool = False,
+        only: Sequence[str] = (),
     ) -> Iterator[dict[str, Running]]:
         """All peers that can do this, at the same time. Who does not start is left out, and named. `far`: those only
-        that read from this very origin."""
+        that read from this very origin; `only`: those of these names."""
         with ExitStack() as stack:
             running = {}
             for name, peer in self.peers.items():
-                if tier not in peer.tiers or (far and not peer.far_origin):
+                if tier not in peer.tiers or (far and not peer.far_origin) or (only and name not in only):
                     continue
                 self.say(f"starting {name}")
                 try:

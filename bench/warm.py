@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from bench.check import check_ranges, warm_up
@@ -12,15 +12,13 @@ from bench.load import Load, LoadFailed, loaded
 from bench.programs import SERVER_CPU
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from bench.figures import Goal
-    from bench.origin import Asked
+    from bench.origin import OriginProcess
     from bench.peers import Running, Tier
     from bench.stage import Stage
-
-    Asking = Callable[[], Asked]
-    Rounds = dict[str, list[Mapping[str, float]]]
 
 OBJECT: Final = "object"
 _MIB: Final = 1 << 20
@@ -45,32 +43,40 @@ class Warm:
             stage.origin(store) as origin,
             stage.lineup(origin, self.tier, cpu=SERVER_CPU) as running,
         ):
-            for name, peer in list(running.items()):
-                stage.say(f"warming {name}")
-                try:
-                    warm_up(peer.url, store / OBJECT)
-                    check_ranges(peer.url, store / OBJECT, self.range_bytes)
-                except (OSError, WrongAnswer) as error:
-                    stage.leave_out(name, str(error))
-                    del running[name]
-            rounds = self._rounds(stage, running, size, origin.asked)
-        return [best_of(self.case, name, each) for name, each in rounds.items() if each]
+            warm_all(stage, running, store / OBJECT, self.range_bytes)
+            load = Load(OBJECT, size, self.range_bytes, stage.choose(2, 1))
+            return take_turns(stage, {name: (self.case, name, peer) for name, peer in running.items()}, load, origin)
 
-    def _rounds(self, stage: Stage, running: Mapping[str, Running], size: int, asked: Asking) -> Rounds:
-        rounds: Rounds = {name: [] for name in running}
-        count, seconds = stage.rounds(3, 2), stage.choose(2, 1)
-        # The first round is not counted: peers still write, compile and allocate in it.
-        for number in range(count + 1):
-            for name, peer in running.items():
-                stage.say(f"round {number} of {count}: {name}")
-                load = Load(OBJECT, size, self.range_bytes, seconds if number else 1, seed=number)
-                before = asked()
-                try:
-                    found = loaded(peer, load)
-                except LoadFailed as error:
-                    stage.leave_out(name, str(error))
-                    continue
-                if number:
-                    cost = asked().since(before)
-                    rounds[name].append({**found, **cost.figures, "rss_mib": peer.rss_bytes() / _MIB})
-        return rounds
+
+def warm_all(stage: Stage, running: dict[str, Running], file: Path, range_bytes: int) -> None:
+    """Have all peers take in an object, and compare what they answer; who fails is taken out of `running`."""
+    for name, peer in list(running.items()):
+        stage.say(f"warming {name}")
+        try:
+            warm_up(peer.url, file)
+            check_ranges(peer.url, file, range_bytes)
+        except (OSError, WrongAnswer) as error:
+            stage.leave_out(name, str(error))
+            del running[name]
+
+
+def take_turns(
+    stage: Stage, sides: Mapping[str, tuple[str, str, Running]], load: Load, origin: OriginProcess
+) -> list[Measured]:
+    """Put a load on one side after the other, in several rounds. Each is a case, a peer's name and who serves."""
+    rounds: dict[str, list[Mapping[str, float]]] = {name: [] for name in sides}
+    count = stage.rounds(3, 2)
+    # The first round is not counted: peers still write, compile and allocate in it.
+    for number in range(count + 1):
+        for name, (_, _, peer) in sides.items():
+            stage.say(f"round {number} of {count}: {name}")
+            before = origin.asked()
+            try:
+                found = loaded(peer, replace(load, seconds=load.seconds if number else 1, seed=number))
+            except LoadFailed as error:
+                stage.leave_out(name, str(error))
+                continue
+            if number:
+                cost = origin.asked().since(before)
+                rounds[name].append({**found, **cost.figures, "rss_mib": peer.rss_bytes() / _MIB})
+    return [best_of(sides[name][0], sides[name][1], each) for name, each in rounds.items() if each]

@@ -45,6 +45,8 @@ class Running:
     url: str
     """Stands for the origin's bucket; with a final slash."""
     programs: Sequence[Program]
+    admin_url: str = ""
+    """Of rangecache only; with a final slash."""
 
     def cpu_s(self) -> float:
         """User and system time so far."""
@@ -53,6 +55,10 @@ class Running:
     def rss_bytes(self) -> int:
         """Resident memory."""
         return sum(each.rss_bytes() for each in self.programs)
+
+    def peak_rss_bytes(self) -> int:
+        """The most that each of its processes has had."""
+        return sum(each.peak_rss_bytes() for each in self.programs)
 
 
 class Peer(Protocol):

@@ -17,7 +17,6 @@ Why each setting (Squid's configuration manual and its wiki's "Reverse Proxy" an
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from bench.origin import BUCKET
 from bench.peers import LARGE_MIB, SMALL_MEMORY_MIB, Running, Setup, Tier, told_version
-from bench.programs import Program, ProgramFailed, free_port
+from bench.programs import Program, ProgramFailed, free_port, give_to_nobody
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,6 +53,7 @@ via off
 forwarded_for delete
 pinger_enable off
 pid_filename none
+cache_effective_user nobody
 cache_log {folder}/cache.log
 coredump_dir none
 shutdown_lifetime 0 seconds
@@ -91,7 +91,7 @@ class Squid:
             )
         )
         if os.geteuid() == 0:
-            shutil.chown(setup.folder, "proxy")  # it gives root up, for this user
+            give_to_nobody(setup.folder)
         if on_disk:
             _make_folders(file)
         with Program(self.name, ["squid", "-N", "-f", file], setup.folder, cpu=setup.cpu) as program:

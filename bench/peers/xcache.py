@@ -14,14 +14,13 @@ Why each setting (the "XRootD Proxy Storage Services" reference, section "Disk C
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from bench.origin import BUCKET
 from bench.peers import Running, Setup, Tier, told_version
-from bench.programs import Program, free_port
+from bench.programs import NOBODY, Program, free_port, give_to_nobody
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +42,6 @@ pfc.blocksize 1m
 pfc.ram 1g
 pfc.prefetch 0
 """
-_USER: Final = "nobody"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +79,9 @@ def _start(stack: ExitStack, name: str, folder: Path, more: str, port: int, http
     file.write_text(_BOTH.format(folder=folder, root="root", port=port, http_port=http_port) + more)
     command: list[str | Path] = ["xrootd", "-c", file]
     if os.geteuid() == 0:
-        command += ["-R", _USER]  # it refuses to be root
+        command += ["-R", NOBODY]  # it refuses to be root
         for place in (folder, *folder.iterdir()):
-            shutil.chown(place, _USER)
+            give_to_nobody(place)
     program = stack.enter_context(Program(name, command, folder, cpu=cpu))
     program.wait_for(http_port)
     return program
