@@ -6,10 +6,9 @@ another one where that has the same bytes by the policy of `identity`; the answe
 that was asked for. Where nobody else is known to have these bytes, the version counts as gone: what has not been sent
 yet is read anew from the other replica, in its own version, and what has been sent in part is broken off.
 
-The first replica is the one that counts. Who is asked is decided for each request: the first in order that is not known
-to be down. One that is down is asked again in the background, by one probe at a time; nobody waits for it. "There is
-no such object" is believed of the first replica, and of another one only where the operator has declared them equal:
-a copy may lag behind, and Zarr takes a 404 for empty data.
+The first replica is the one that counts; `roster` says for each request who is asked. "There is no such object" is
+believed of the first replica, and of another one only where the operator has declared them equal: a copy may lag
+behind, and Zarr takes a 404 for empty data.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from rangecache.aio.tasks import Background
 from rangecache.errors import (
     BudgetExhausted,
     GenerationGone,
@@ -29,11 +27,11 @@ from rangecache.errors import (
     TransientError,
     Unauthenticated,
     Unavailable,
-    UnknownName,
 )
 from rangecache.origin.base import PATIENT, GetResult, NotModified
 from rangecache.origin.identity import same_bytes
 from rangecache.origin.retry import reconnecting
+from rangecache.origin.roster import Roster
 from rangecache.origin.twins import Twins
 
 if TYPE_CHECKING:
@@ -49,10 +47,6 @@ if TYPE_CHECKING:
     from rangecache.origin.replica import Replica
     from rangecache.ranges import RangeSpec
 
-SLOW_S: Final = 1.0  # a replica whose answers begin sooner is never called slow
-SLOW_FACTOR: Final = 4.0
-LAST_HOPE_S: Final = 1.0
-PROBE_INTERVAL_S: Final = 5.0  # of one replica, besides the pauses of its breaker
 # What one replica cannot do another one may. Refused access and missing objects are answers.
 UNUSABLE: Final = (TransientError, BudgetExhausted, InvalidAnswer, Unauthenticated)
 _RENEWING: Final = frozenset({"age", "cache-control", "date", "expires"})
@@ -84,33 +78,29 @@ class Failover:
         clock: Clock,
         on_failover: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._replicas = tuple(replicas)
+        self._roster = Roster(replicas, clock)
         self._identity = identity
         self._budget = budget
-        self._clock = clock
         self._on_failover = on_failover
         self._twins = Twins(identity)
-        self._probed_at: dict[str, float] = {}
-        self._hurried_at = float("-inf")
-        self._background = Background()
 
     def source(self, ref: ObjectRef) -> str:
         """That of the first replica that may have it."""
-        return next((each.source(ref) for each in self._replicas if each.has(ref)), "")
+        return next((each.source(ref) for each in self._roster.having(ref)), "")
 
     def vouches_for(self, meta: ObjectMeta) -> bool:
         """Whether the version is of one of the replicas, as things are configured now."""
-        home = self._home(meta)
+        home = self._roster.home(meta)
         return home is not None and home.source(meta.ref) == meta.source
 
     def name_at_home(self, meta: ObjectMeta) -> ObjectRef | None:
         """What the object is called at the replica that this version is of; None if that is none of them any more."""
-        home = self._home(meta)
+        home = self._roster.home(meta)
         return None if home is None else home.name_of(meta.ref)
 
     def names(self, ref: ObjectRef) -> Iterator[ObjectRef]:
         """What the object is called at each replica that may have it."""
-        return (each.name_of(ref) for each in self._replicas if each.has(ref))
+        return (each.name_of(ref) for each in self._roster.having(ref))
 
     async def head(
         self, ref: ObjectRef, *, if_none_match: ObjectMeta | None = None, purpose: Purpose = "demand"
@@ -172,65 +162,19 @@ class Failover:
     def check_listable(self, below: ObjectRef) -> None:
         """Raises `NotListable` where no replica has a listing."""
         refusals = []
-        for replica in self._replicas:
+        for replica in self._roster:
             try:
                 replica.check_listable(below)
             except NotListable as refusal:
                 refusals.append(refusal)
-        if len(refusals) == len(self._replicas):
+        if len(refusals) == len(self._roster):
             raise refusals[0]
 
     async def aclose(self) -> None:
         """Stop probing. The replicas' stores belong to their providers."""
-        await self._background.aclose()
+        await self._roster.aclose()
 
     # --- who is asked ---------------------------------------------------------------------------------------------
-
-    def _in_order(self, ref: ObjectRef) -> list[Replica]:
-        """The replicas to ask, one after the other: those that are up, quick ones first.
-
-        Those that are down are probed meanwhile, as is who may be quicker than a slow one. Where none is up, all of
-        them are asked, and every `LAST_HOPE_S` past their breakers: the pauses of a breaker are for having others.
-        """
-        placed = [each for each in self._replicas if each.has(ref)]
-        if not placed:
-            raise UnknownName(f"no replica of {ref.provider} has a bucket {ref.bucket}; add it to the configuration")
-        up = [each for each in placed if each.is_up(ref)]
-        for each in placed:
-            if each.may_be_probed(ref):
-                self._probe(each, ref)
-        slow = [each for each in up if self._is_slow(each, up, ref)]
-        quick = [each for each in up if each not in slow]
-        return quick + slow or self._all_of(placed, ref)
-
-    def _all_of(self, placed: list[Replica], ref: ObjectRef) -> list[Replica]:
-        now = self._clock.monotonic()
-        if now - self._hurried_at >= LAST_HOPE_S:
-            self._hurried_at = now
-            for each in placed:
-                each.hurry(ref)
-        return placed
-
-    def _is_slow(self, replica: Replica, up: Sequence[Replica], ref: ObjectRef) -> bool:
-        """Whether it has become much slower than one that would be asked after it."""
-        latency_s = replica.latency_s(ref)
-        if latency_s < SLOW_S:
-            return False
-        after = up[up.index(replica) + 1 :]
-        for other in after:
-            if not other.latency_s(ref):
-                self._probe(other, ref)
-        self._probe(replica, ref)
-        return any(0 < other.latency_s(ref) * SLOW_FACTOR < latency_s for other in after)
-
-    def _probe(self, replica: Replica, ref: ObjectRef) -> None:
-        now = self._clock.monotonic()
-        if now - self._probed_at.get(replica.name, float("-inf")) >= PROBE_INTERVAL_S:
-            self._probed_at[replica.name] = now
-            self._background.spawn(replica.probe(ref), f"probe of replica {replica.name}")
-
-    def _home(self, meta: ObjectMeta) -> Replica | None:
-        return next((each for each in self._replicas if each.made(meta)), None)
 
     async def _of_first(
         self,
@@ -241,7 +185,7 @@ class Failover:
     ) -> _T:
         """What the first replica says that can say anything, of those that `may_say`."""
         failure: OriginError | None = None
-        for replica in filter(may_say, self._in_order(ref)):
+        for replica in filter(may_say, self._roster.in_order(ref)):
             if failure is not None:
                 purpose = self._pay(failure, purpose)
             try:
@@ -255,7 +199,7 @@ class Failover:
             except UNUSABLE as error:
                 failure = failure or error
             else:
-                if replica is not self._replicas[0]:
+                if replica is not self._roster.first:
                     self._on_failover(replica.name)
                 return answer
         raise failure or Unavailable(f"the replica of {ref.provider} that can say this does not answer")
@@ -269,19 +213,18 @@ class Failover:
         return "failover"
 
     def _trusts_absence(self, replica: Replica, ref: ObjectRef) -> bool:
-        first = next(each for each in self._replicas if each.has(ref))
-        return replica is first or self._identity == "declared"
+        return replica is self._roster.having(ref)[0] or self._identity == "declared"
 
     # --- which version --------------------------------------------------------------------------------------------
 
     async def _open_pinned(
         self, ref: ObjectRef, range: RangeSpec | None, if_match: ObjectMeta, purpose: Purpose
     ) -> _Opened:
-        home = self._home(if_match)
+        home = self._roster.home(if_match)
         if home is None:
             raise GenerationGone(f"the version of {ref} that was read first is of no replica that is configured now")
         failure: OriginError | None = None
-        order = self._in_order(ref)
+        order = self._roster.in_order(ref)
         if home in order:
             try:
                 return await reconnecting(lambda: _enter(home.get(ref, range, if_match, None, purpose)))
@@ -316,7 +259,7 @@ class Failover:
         return meta
 
     def __repr__(self) -> str:
-        return f"<Failover {' '.join(each.name for each in self._replicas)}>"
+        return f"<Failover {self._roster!r}>"
 
 
 def _own(replica: Replica, meta: ObjectMeta | None) -> ObjectMeta | None:

@@ -23,10 +23,11 @@ from rangecache.errors import (
 )
 from rangecache.model import ETag, ObjectMeta, ObjectRef
 from rangecache.origin.base import GetResult, NotModified
-from rangecache.origin.failover import PROBE_INTERVAL_S, SLOW_S, Failover
+from rangecache.origin.failover import Failover
 from rangecache.origin.memory import MemoryStore
 from rangecache.origin.replica import Place, Replica
 from rangecache.origin.retry import Retrying
+from rangecache.origin.roster import PROBE_INTERVAL_S, SLOW_S
 from rangecache.ranges import ByteRange
 
 from .reading import watched
