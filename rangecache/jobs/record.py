@@ -151,6 +151,9 @@ class NotingReader:
         """As the reader's."""
         return self._noted(request, self._reader.try_open(request, most_bytes))
 
+    def peek(self, ref: ObjectRef, start: int, end: int, most_bytes: int) -> None:
+        """Nothing: what is asked here is asked of `try_open` next, and noted."""
+
     async def open(self, request: ReadRequest) -> Reply:
         """As the reader's."""
         reply = await self._reader.open(request)

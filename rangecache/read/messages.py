@@ -70,6 +70,10 @@ HIT_DISK: Final = CacheStatus("hit", hit=True, detail="disk")
 
 Body = Sequence[memoryview] | AsyncGenerator[memoryview, int | None]
 
+Peeked = tuple["ObjectMeta", "CacheStatus", int, int, "list[memoryview]"]
+"""What is current, how the answer came about, its age in seconds, the end of the range within the object, its bytes.
+A plain tuple, since one is made for every warm read."""
+
 
 @dataclass(slots=True)
 class Reply:

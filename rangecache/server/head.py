@@ -31,6 +31,7 @@ _SMALL_BYTES: Final = 4 * FIELDS_MAX  # a field takes four bytes at least: a sma
 
 _END: Final = b"\r\n\r\n"
 _NUMBERS = re.compile(rb"[0-9]{1,19}-[0-9]{1,19}")
+_DIGITS_MAX: Final = 18
 _ACCEPT = re.compile(rb"\r\naccept:([^\r\n]*)", re.IGNORECASE)
 _METHOD = re.compile(rb"[A-Z][A-Z-]{0,31}")
 _VERSION = re.compile(rb"HTTP/[0-9](\.[0-9])?")
@@ -58,12 +59,13 @@ _LISTS: Final = frozenset({_CACHE_CONTROL, _CONNECTION, _EXPECT, _PRAGMA})  # ma
 class HeadBuffer:
     """Bytes from a client that have not been answered yet, cut into heads."""
 
-    __slots__ = ("_at", "_data", "_empty_lines")
+    __slots__ = ("_at", "_data", "empty_lines")
 
     def __init__(self) -> None:
         self._data = b""
         self._at = 0
-        self._empty_lines = 0
+        self.empty_lines = 0
+        """That came since the last head."""
 
     def __len__(self) -> int:
         """Bytes that have not been taken."""
@@ -76,7 +78,7 @@ class HeadBuffer:
 
     def completes(self, data: bytes) -> bool:
         """Whether nothing is here and `data` is exactly one head: the usual case, which needs no buffer."""
-        if self._data or self._empty_lines or not data.endswith(_END):
+        if self._data or self.empty_lines or not data.endswith(_END):
             return False
         return data.find(_END) == len(data) - 4 and not data.startswith(b"\r\n")
 
@@ -100,7 +102,7 @@ class HeadBuffer:
                 self.clear()
             return None
         self._at = end + 4
-        self._empty_lines = 0
+        self.empty_lines = 0
         if self._at == len(data):
             self.clear()
         return data[at : end + 4]
@@ -112,8 +114,8 @@ class HeadBuffer:
     def _skip_empty_lines(self) -> int:
         while self._data.startswith(b"\r\n", self._at):
             self._at += 2
-            self._empty_lines += 1
-            if self._empty_lines > EMPTY_LINES_MAX:
+            self.empty_lines += 1
+            if self.empty_lines > EMPTY_LINES_MAX:
                 raise ProtocolError(problems.MALFORMED, "There are empty lines before the request.")
         return self._at
 
@@ -168,6 +170,7 @@ class HeadParser:
         "_before",
         "_complete",
         "_parser",
+        "_plain",
         "_repeated",
         "_special",
         "_values",
@@ -183,6 +186,7 @@ class HeadParser:
         self._parser = httptools.HttpRequestParser(self)
         self._values: list[bytes | None] = [None] * _SLOTS
         self._before = self._after = b""  # around the numbers in the last head's Range; empty if it had none
+        self._plain = False  # the last head had such a Range, and nothing else that `again` would have to tell
         self._repeated = False
         self._complete = 0  # messages that the parser has reported as complete since the head began
         self._special = False  # a field that is neither Host nor Range, or one of these twice
@@ -218,11 +222,22 @@ class HeadParser:
         """The end of a message; called by httptools."""
         self._complete += 1
 
+    def again(self, data: bytes) -> tuple[int, int] | None:
+        """First and last byte of the range that `data` asks for, if it is the head that was read last but for those
+        numbers, and a GET in which nothing else is to be heeded. None says nothing about `data`."""
+        before, after = self._before, self._after
+        if not self._plain or not data.startswith(before) or not data.endswith(after):
+            return None
+        first, _, last = data[len(before) : -len(after)].partition(b"-")
+        if first.isdigit() and last.isdigit() and len(first) <= _DIGITS_MAX and len(last) <= _DIGITS_MAX:
+            return int(first), int(last)
+        return None
+
     def forget(self) -> None:
         """Forget the head that was read last."""
         self.method, self.target, self.host = b"", b"", None
         self.head_only = self.keep_alive = self.old = False
-        self._before = b""
+        self._before, self._plain = b"", False
 
     def read(self, head: bytes) -> None:
         """Read a whole head. Raises `ProtocolError`; the message is constant and holds nothing of the request."""
@@ -231,7 +246,7 @@ class HeadParser:
             if _NUMBERS.fullmatch(numbers):
                 self._values[_RANGE] = b"bytes=" + numbers
                 return
-        self._before = b""
+        self._before, self._plain = b"", False
         words = head[: head.find(b"\r\n")].split(b" ")
         if len(words) != 3 or words[2] != b"HTTP/1.1" or len(head) > _SMALL_BYTES:
             self.forget()
@@ -276,6 +291,8 @@ class HeadParser:
         if field and wanted.startswith(b"bytes="):
             self._before = before + b"\r\nRange: bytes="
             self._after = b"\r\n" + after
+            others = self._values[_RANGE + 1 : _HOST] + self._values[_CONNECTION + 1 :]
+            self._plain = not self.head_only and not self.old and others.count(None) == len(others)
 
     def _check_fields(self) -> None:
         values = self._values

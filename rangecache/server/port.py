@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from rangecache.aio.allowance import Allowance
     from rangecache.aio.clock import Clock
-    from rangecache.read.messages import ReadRequest, Reply
+    from rangecache.model import ObjectRef
+    from rangecache.read.messages import Peeked, ReadRequest, Reply
     from rangecache.server.accounts import Accounts
     from rangecache.server.directories import Directories
     from rangecache.server.request import Router
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 class Reader(Protocol):
     """What stands behind the data port."""
+
+    def peek(self, ref: ObjectRef, start: int, end: int, most_bytes: int) -> Peeked | None:
+        """The bytes [start, end) if nothing but them is asked for, and `try_open` would give them; None as well if it
+        is simpler to ask that one."""
+        ...
 
     def try_open(self, request: ReadRequest, most_bytes: int) -> Reply | None:
         """The answer if it can be given now, without waiting, and its body is at most so long; else None. Raises

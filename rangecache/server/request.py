@@ -97,6 +97,10 @@ class Router:
             self._cache[target] = found
         return found
 
+    def known(self, target: bytes) -> ObjectRef | None:
+        """What `find` has said of this target, if that is remembered."""
+        return self._cache.get(target)
+
     def find_name(self, name: str) -> ObjectRef:
         """The object that a person or a file names (see `server/naming`); nothing of it is remembered.
 

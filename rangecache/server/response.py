@@ -111,13 +111,17 @@ class HeadPrinter:
 
     def partial(self, reply: Reply, connection: bytes = KEEP) -> bytes:
         """The head of a 206 with one range."""
-        meta, status = reply.meta, reply.cache
+        wanted = reply.ranges[0]
+        return self.part(reply.meta, wanted.start, wanted.end, reply.age_s, reply.cache, connection)
+
+    def part(
+        self, meta: ObjectMeta, start: int, end: int, age_s: int, cache: CacheStatus, connection: bytes = KEEP
+    ) -> bytes:
+        """The head of a 206 with the bytes [start, end)."""
         template = self._templates.get(id(meta)) or self._template(meta)
         number = self._request_number = self._request_number + 1
-        wanted = reply.ranges[0]
-        start, end = wanted.start, wanted.end
-        said = self._hit_memory if status is HIT_MEMORY else _status_text(status)
-        return template.partial % (end - start, start, end - 1, reply.age_s, self._date, said, number, connection)
+        said = self._hit_memory if cache is HIT_MEMORY else _status_text(cache)
+        return template.partial % (end - start, start, end - 1, age_s, self._date, said, number, connection)
 
     def whole(self, reply: Reply, connection: bytes = KEEP) -> bytes:
         """The head of a 200, to GET or HEAD."""

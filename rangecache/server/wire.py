@@ -15,6 +15,7 @@ from rangecache.aio.allowance import Allowance
 from rangecache.errors import Overloaded, RangecacheError
 from rangecache.model import ObjectRef
 from rangecache.server import problems
+from rangecache.server.again import answer_again
 from rangecache.server.directories import DirectoryRequest
 from rangecache.server.exchange import FAULT, After, Exchange
 from rangecache.server.head import HeadBuffer, HeadParser
@@ -107,6 +108,10 @@ class Connection(asyncio.Protocol):
         elif self._task is not None or self._scheduled or self._outbox.paused:
             self._heads.feed(data)
             self._regulate()
+        elif not (self._part_of_head or self._heads.empty_lines) and (
+            (ended_s := answer_again(self._port, self._parser, self._outbox, data)) is not None
+        ):
+            self._since_s = ended_s
         elif self._heads.completes(data):
             self._handle(data)
         else:

@@ -17,7 +17,7 @@ from rangecache.model import ETag, ObjectMeta, ObjectRef
 from rangecache.origin.memory import MemoryStore
 from rangecache.read.conditions import decide
 from rangecache.read.listings import Listings
-from rangecache.read.messages import HIT_MEMORY, CacheStatus, ReadRequest, Reply
+from rangecache.read.messages import HIT_MEMORY, CacheStatus, Peeked, ReadRequest, Reply
 from rangecache.server.accounts import Accounts
 from rangecache.server.directories import Directories
 from rangecache.server.hosts import HostGuard
@@ -96,6 +96,17 @@ class StubReader:
             return None
         reply = self._reply(request)
         return reply if sum(map(len, reply.body)) <= most_bytes else None  # type: ignore[arg-type]
+
+    def peek(self, ref: ObjectRef, start: int, end: int, most_bytes: int) -> Peeked | None:
+        """As the real one."""
+        if ref in self.errors or ref in self.waiting or ref not in self.objects:
+            return None
+        meta, data = self.objects[ref]
+        end = min(end, meta.size)
+        if not 0 < end - start <= most_bytes:
+            return None
+        self.requests.append(ReadRequest(ref, range=f"bytes={start}-{end - 1}"))
+        return meta, HIT_MEMORY, 0, end, [memoryview(data)[start:end]]
 
     async def open(self, request: ReadRequest) -> Reply:
         """As the real one."""
