@@ -34,7 +34,7 @@ def answer_again(port: DataPort, parser: HeadParser, outbox: Outbox, data: bytes
         return None
     meta, cache, age_s, end, views = found
     head = port.printer.part(meta, start, end, age_s, cache)
-    outbox.write(b"".join((head, *views)))
+    outbox.write_parts((head, *views), len(head) + end - start)
     ended_s = port.now()
     port.accounts.answered(
         parser.method, ref, 206, cache.outcome, ended_s - started_s, ended_s - started_s, end - start

@@ -105,11 +105,10 @@ class Exchange:
         need."""
         port = self._port
         head = port.printer.partial(reply, self._connection())
-        data = b"".join((head, *body))
-        if len(data) != len(head) + length:
-            self._abort(reply, 0, BodyMismatch(f"{len(data) - len(head)} bytes where {length} were announced"))
+        if sum(map(len, body)) != length:
+            self._abort(reply, 0, BodyMismatch(f"{sum(map(len, body))} bytes where {length} were announced"))
             return
-        self._outbox.write(data)
+        self._outbox.write_parts((head, *body), len(head) + length)
         self.ended_s = port.now()
         duration_s = self.ended_s - self.started_s
         port.accounts.answered(self._parser.method, self.ref, 206, reply.cache.outcome, duration_s, duration_s, length)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 import socket
 import struct
 import sys
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from rangecache.aio.allowance import Allowance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 JOIN_BYTES: Final = 65536  # up to here one copy is cheaper than a scattered write
 SCATTERED_BYTES: Final = 16384  # and where parts are shorter than this on average, which would pin a block each
@@ -30,6 +31,8 @@ SMALL_PIECE_BYTES: Final = 8192  # handed to the transport at once when the budg
 SMALL_ANSWER_BYTES: Final = 16384  # a resident answer of that length is always sent as a whole
 FAIR_BYTES: Final = 1 << 22  # sent without a pause before other connections get a turn
 UNPROVEN_KERNEL_BYTES: Final = 131072  # unsent in the kernel for such a client
+HANDED_BYTES: Final = 131072  # given to the kernel directly; of more it takes only a part at once
+HANDED_PARTS_MAX: Final = 64
 KERNEL_BYTES: Final = 1 << 20  # and for one who reads; with less, sending 1 MiB takes several turns
 
 _NOT_SENT_LOW_WATER: Final = getattr(socket, "TCP_NOTSENT_LOWAT", 25)  # 25 is Linux's number
@@ -59,6 +62,7 @@ class Outbox:
     __slots__ = (
         "_budget",
         "_drained",
+        "_file",
         "_held_bytes",
         "_seen",
         "_since_s",
@@ -81,6 +85,7 @@ class Outbox:
         self.paused = False
         """Bytes are waiting: nothing more may be written."""
         transport.set_write_buffer_limits(high=0)
+        self._file = _file_of(transport)
 
     @property
     def share_bytes(self) -> int:
@@ -101,14 +106,38 @@ class Outbox:
 
     def write_parts(self, parts: Sequence[bytes | memoryview], length: int) -> None:
         """Send `length` bytes that lie in several pieces; the same bounds."""
+        if length <= HANDED_BYTES:
+            taken = self._hand_over(parts)
+            if taken == length:
+                return
+            if taken:
+                parts, length = list(_after(parts, taken)), length - taken
         if length <= max(JOIN_BYTES, SCATTERED_BYTES * len(parts)) or not _WRITELINES_PAUSES:
-            self._transport.write(b"".join(parts))
-            if self.paused:
-                self._hold(length)
+            self.write(b"".join(parts))
         else:
             self._transport.writelines(parts)
             if self.paused:
                 self._hold(whole_bytes(parts))
+
+    def _hand_over(self, parts: Sequence[bytes | memoryview]) -> int:
+        """Give the kernel what it takes of these at once, as they lie; how many bytes that was. A transport would first
+        copy them into one piece, and keep that until its loop's next turn.
+
+        Nothing may wait in the transport, which would be overtaken; and one that is closing may have given its number
+        back to the system, which gives it to the next client.
+        """
+        transport = self._transport
+        if (
+            self._file < 0
+            or len(parts) > HANDED_PARTS_MAX
+            or transport.is_closing()
+            or transport.get_write_buffer_size()
+        ):
+            return 0
+        try:
+            return os.writev(self._file, parts)
+        except OSError:  # full, or broken: the transport will find out which
+            return 0
 
     async def ready(self) -> None:
         """Wait until something may be written. Whoever waits here, and not in `send`, need not have it yet."""
@@ -165,6 +194,7 @@ class Outbox:
 
     def lost(self) -> None:
         """The connection is gone, and with it what was waiting."""
+        self._file = -1
         self._hold(0)
 
     def cut(self) -> None:
@@ -207,6 +237,14 @@ class Outbox:
             return 0  # not a socket, or not on this platform: the transport's own buffer has to do
 
 
+def _file_of(transport: asyncio.Transport) -> int:
+    """The number of the socket that takes plain bytes; -1 if there is none, as under TLS or on Windows."""
+    connected = transport.get_extra_info("socket")
+    if connected is None or transport.get_extra_info("sslcontext") is not None or not hasattr(os, "writev"):
+        return -1
+    return int(connected.fileno())
+
+
 def bound_kernel_buffers(listening: Iterable[socket.socket]) -> None:
     """Let the kernel keep no more than `UNPROVEN_KERNEL_BYTES` unsent for each connection that is accepted here, until
     its client has shown that he reads. Left alone it keeps up to 4 MiB (`tcp_wmem`) of each: a few hundred clients that
@@ -214,6 +252,14 @@ def bound_kernel_buffers(listening: Iterable[socket.socket]) -> None:
     for each in listening:
         with suppress(OSError):  # not TCP
             each.setsockopt(socket.IPPROTO_TCP, _NOT_SENT_LOW_WATER, UNPROVEN_KERNEL_BYTES)
+
+
+def _after(parts: Iterable[bytes | memoryview], taken_bytes: int) -> Iterator[bytes | memoryview]:
+    """What is left of these when so much of their beginning is gone."""
+    for part in parts:
+        if taken_bytes < len(part):
+            yield memoryview(part)[taken_bytes:] if taken_bytes else part
+        taken_bytes = max(0, taken_bytes - len(part))
 
 
 def whole_bytes(parts: Iterable[bytes | memoryview]) -> int:

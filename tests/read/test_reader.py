@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 from typing import TYPE_CHECKING
 
 import pytest
 
 from rangecache.blocks.memory import MemoryTier
-from rangecache.errors import BodyCut, GenerationGone, InvalidAnswer, NotCached, NotFound, PermissionDenied, Unavailable
+from rangecache.errors import (
+    BodyCut,
+    GenerationGone,
+    InvalidAnswer,
+    NotCached,
+    NotFound,
+    PermissionDenied,
+    RangecacheError,
+    Unavailable,
+)
 from rangecache.model import ETag, ObjectRef
+from rangecache.ranges import ByteRange
+from rangecache.read.messages import ReadRequest
+from rangecache.read.selection import Selection
 from rangecache.testing.objects import check_stamped, stamped
 from tests.read.conftest import AHEAD_BYTES, BLOCK, REF, Cache, drain
 
@@ -700,3 +714,36 @@ async def test_an_immutable_object_is_not_mixed_of_two_codings(make_cache: type[
     newer = stamped("k", 2, len(DATA))
     cache.origin.put(REF, newer, e_tag=None, headers={"content-encoding": "gzip"})
     assert await cache.read() == newer
+
+
+@pytest.mark.parametrize("block_bytes", [1024, 1 << 20])
+async def test_the_short_question_is_answered_as_the_long_one(make_cache: type[Cache], block_bytes: int) -> None:
+    """`peek` says what `try_open` says of a plain range, or nothing; whatever has happened before."""
+    cache, chance = make_cache(block_bytes=block_bytes, ttl=60.0), random.Random(7)
+    size, told, silent = 40_000, 0, 0
+    cache.origin.put(REF, bytes(range(256)) * 157)
+    for step in range(2000):
+        start = chance.randrange(size + 3000)
+        length = chance.choice((1, 700, 5000, size))
+        if step % 100 == 50:
+            cache.origin.put(REF, chance.randbytes(size))
+        elif step % 100 == 75:
+            await cache.purger.purge(Selection.an_object(str(REF)))
+        elif step % 20 == 10:
+            await cache.clock.advance(chance.choice((1.0, 30.0)))
+        elif step % 5 == 0:
+            with contextlib.suppress(RangecacheError):
+                await cache.read(f"bytes={start}-{start + length - 1}")
+        found = cache.reader.peek(REF, start, start + length, 4096)
+        reply = cache.reader.try_open(ReadRequest(REF, range=f"bytes={start}-{start + length - 1}"), 4096)
+        if found is None:
+            silent += 1
+            assert reply is None or reply.status != 206
+            continue
+        told += 1
+        assert reply is not None
+        meta, status, age_s, end, views = found
+        assert (reply.status, reply.meta, reply.cache, reply.age_s) == (206, meta, status, age_s)
+        assert list(reply.ranges) == [ByteRange(start, end)]
+        assert b"".join(views) == await drain(reply)
+    assert min(told, silent) > 100

@@ -106,7 +106,7 @@ class StubReader:
         if not 0 < end - start <= most_bytes:
             return None
         self.requests.append(ReadRequest(ref, range=f"bytes={start}-{end - 1}"))
-        return meta, HIT_MEMORY, 0, end, [memoryview(data)[start:end]]
+        return meta, HIT_MEMORY, 12, end, [memoryview(data)[start:end]]
 
     async def open(self, request: ReadRequest) -> Reply:
         """As the real one."""
