@@ -50,6 +50,7 @@ from rangecache.server.sending import SendBudget
 from rangecache.server.wire import heads_allowance
 from rangecache.settings import TcpAddress
 from rangecache.telemetry import Metrics
+from rangecache.wiring import gauges
 from rangecache.wiring.checkup import Checkups
 from rangecache.wiring.disk import disk_wanted
 from rangecache.wiring.memory import memory_use
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     from aiohttp.web import RouteDef
 
     from rangecache.aio.clock import Clock
-    from rangecache.blocks.base import BlockStore, TierStats
+    from rangecache.blocks.base import BlockStore
     from rangecache.jobs.record import NotingReader
     from rangecache.model import BlockKey, ObjectRef
     from rangecache.read.freshness import Ttl
@@ -109,7 +110,7 @@ class Program:
         self.health = AdminServer(health_app(self.state)) if settings.server.health_listen else None
         self.addresses: list[Address] = []
         """Where objects are served, with the ports that were given."""
-        self._watch()
+        gauges.watch(self)
 
     def _make_catalog(self) -> Catalog:
         rules = self.settings.freshness_rules()
@@ -254,28 +255,6 @@ class Program:
     def _favourites(self) -> Iterator[tuple[BlockKey, memoryview]]:
         """What memory would like to be on disk too; nothing of what a purge is just taking from both."""
         return (each for each in self.memory.favourites() if not self.tiers.is_forgetting(each[0].ref))
-
-    def _watch(self) -> None:
-        """Let the gauges read what others keep."""
-        metrics = self.metrics
-
-        def tiers() -> Iterable[TierStats]:
-            return self.tiers.tier_stats()
-
-        metrics.tier_bytes.watch(lambda: [((each.name,), each.bytes) for each in tiers()])
-        metrics.tier_limit_bytes.watch(lambda: [((each.name,), each.limit_bytes) for each in tiers()])
-        metrics.tier_blocks.watch(lambda: [((each.name,), each.blocks) for each in tiers()])
-        metrics.evictions.watch(lambda: [((each.name,), each.evictions) for each in tiers()])
-        metrics.checksum_errors.watch(lambda: [((each.name,), each.checksum_errors) for each in tiers()])
-        metrics.connections.watch(lambda: [((), len(self.port.connections))])
-        metrics.breaker_open.watch(self.origins.open_breakers)
-        metrics.retry_budget_tokens.watch(lambda: [((), self.budget.balance)])
-        if self.disk is not None:
-            disk = self.disk
-            metrics.disk_writes_dropped.watch(lambda: [((), disk.stats().writes_dropped)])
-            metrics.disk_state.watch(
-                lambda: [((state,), float(disk.stats().state == state)) for state in ("rw", "ro", "off")]
-            )
 
     async def start(self) -> None:
         """Open everything, the data port last. Raises `OSError` where an address cannot be had."""

@@ -8,7 +8,6 @@ test, and its line goes.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -16,18 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import botocore.exceptions
 
-from rangecache.aio.budget import RetryBudget
-from rangecache.aio.clock import SystemClock
-from rangecache.aio.throttle import Throttle
 from rangecache.errors import BodyCut
 from rangecache.model import ObjectRef
 from rangecache.origin.breaking import Breaking
 from rangecache.origin.credentials import Anonymous, Static
 from rangecache.origin.failover import Failover
-from rangecache.origin.hedged import Hedged
-from rangecache.origin.limit import Limited, Yielding
 from rangecache.origin.memory import MemoryStore
-from rangecache.origin.observe import Observed
 from rangecache.origin.providers.azure import AzureDialect
 from rangecache.origin.providers.azure_address import Endpoint
 from rangecache.origin.providers.azure_credentials import from_account_key
@@ -39,15 +32,13 @@ from rangecache.origin.providers.s3_credentials import STATIC, S3Credentials
 from rangecache.origin.replica import Place, Replica
 from rangecache.origin.retry import Retrying
 from rangecache.origin.size_first import SizeFirst
-from rangecache.origin.strain import Strain
-from rangecache.origin.throttled import Rates, Throttled
 from rangecache.origin.web import MinRate, WebStore
-from rangecache.telemetry import Metrics
 from rangecache.testing import name_checks, suites
 from rangecache.testing.faults import Cut
 from rangecache.testing.subject import Unwritable
 from tests.dressed import BUCKET, Dressed, DressedOrigin, dialect
 from tests.emulators import PRIVATE
+from tests.origin.wrappers import CLOCK, budget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +50,6 @@ if TYPE_CHECKING:
     from tests.azurite_server import Azurite
     from tests.emulators import FakeGcs, SeaweedFS
 
-CLOCK: Final = SystemClock()  # signatures hold for 15 minutes of real time
 KEEPING: Final = "keeping"  # a bucket whose versions are kept
 
 DEVIATIONS: Final[dict[tuple[str, str], str]] = {
@@ -74,11 +64,6 @@ DEVIATIONS: Final[dict[tuple[str, str], str]] = {
 def web(session: WebSession, dialect: Dialect) -> WebStore:
     """The data path."""
     return WebStore(session, dialect, clock=CLOCK, first_byte_timeout_s=10, min_rate=MinRate(16 * 1024, 10))
-
-
-def budget() -> RetryBudget:
-    """A ledger that is never in the way."""
-    return RetryBudget(ratio=0.1, min_per_second=10, burst=1000, clock=CLOCK)
 
 
 class InMemory:
@@ -322,58 +307,3 @@ class OnTwo:
     async def cut(self, ref: ObjectRef, after_bytes: int) -> None:
         first = self.both[0]
         await first.cut(first.absent()._replace(key=ref.key), after_bytes)
-
-
-def throttled(store: ObjectStore) -> Throttled:
-    """Behind rates that are kept and hardly felt."""
-    waited = Metrics().throttle_wait.cell()
-    return Throttled(store, Rates((Throttle(1e9),), (Throttle(1e5),)), clock=CLOCK, waited=waited)
-
-
-def retrying(store: ObjectStore) -> Retrying:
-    """With pauses of nothing."""
-    return Retrying(store, budget=budget(), clock=CLOCK, attempts=3, random=itertools.repeat(0.0).__next__)
-
-
-def hedged(store: ObjectStore) -> Hedged:
-    """Ready to hedge."""
-    return Hedged(store, budget=budget(), clock=CLOCK)
-
-
-def observed(store: ObjectStore) -> Observed:
-    """Counted."""
-    return Observed(store, Metrics(), CLOCK, "web")
-
-
-def limited(store: ObjectStore) -> Limited:
-    """With so few permits that one which is not given back is missed."""
-    return Limited(store, 2)
-
-
-def yielding(store: ObjectStore) -> Yielding:
-    """In a window of two."""
-    return Yielding(store, Strain(CLOCK, 2))
-
-
-def breaking(store: ObjectStore) -> Breaking:
-    """With a breaker that is closed."""
-    return Breaking(store, clock=CLOCK)
-
-
-WRAPPERS: Final[dict[str, Callable[[ObjectStore], ObjectStore]]] = {
-    "observed": observed,
-    "throttled": throttled,
-    "size first": SizeFirst,
-    "yielding": yielding,
-    "breaking": breaking,
-    "hedged": hedged,
-    "retrying": retrying,
-    "limited": limited,
-}
-
-
-def as_the_program_wraps(store: ObjectStore) -> ObjectStore:
-    """All of them, in the order of `wiring/origins`."""
-    for wrap in WRAPPERS.values():
-        store = wrap(store)
-    return store

@@ -8,19 +8,8 @@ import pytest
 
 from rangecache.testing.suites import CUT_CHECKS, STORE_CHECKS, VERSION_CHECKS
 from tests.dressed import DressedOrigin
-from tests.origin.subjects import (
-    DEVIATIONS,
-    WRAPPERS,
-    InFiles,
-    InMemory,
-    OnAzure,
-    OnGcs,
-    OnOurOwn,
-    OnS3,
-    OnTheWeb,
-    OnTwo,
-    as_the_program_wraps,
-)
+from tests.origin.subjects import DEVIATIONS, InFiles, InMemory, OnAzure, OnGcs, OnOurOwn, OnS3, OnTheWeb, OnTwo
+from tests.origin.wrappers import WRAPPERS, as_the_program_wraps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
