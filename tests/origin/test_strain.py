@@ -186,3 +186,24 @@ async def test_who_waits_for_a_strained_bucket_may_leave_or_become_urgent(leave:
     await asyncio.wait([holder, waiter])
     assert waiter.cancelled() is (leave == "cancel")
     await rig.read(A)
+
+
+async def test_who_leaves_in_the_moment_in_which_he_gets_his_place_leaves_nothing_behind() -> None:
+    strain = Strain(ManualClock(), 1)
+    store = Yielding(MemoryStore(), strain)
+
+    async def read() -> None:
+        async with store.get(A):
+            pass
+
+    window, holder = strain.window(A), Ticket(urgent=True)
+    await window.acquire(holder)
+    waiter = asyncio.create_task(read())
+    await asyncio.sleep(0)
+    window.release(holder)
+    strain.left(A)
+    waiter.cancel()
+    await asyncio.wait([waiter])
+    assert waiter.cancelled()
+    assert window.held == 0
+    assert not strain._windows
