@@ -30,6 +30,12 @@ $(VENV)/dev: $(VENV)/made requirements/dev.txt pyproject.toml
 	@$(PIP) --no-build-isolation --no-deps --editable .
 	@touch $@ $(VENV)/demo
 
+$(VENV)/bench: $(VENV)/made requirements/bench.txt pyproject.toml
+	@echo "installing what the measurements need (about a minute the first time)"
+	@$(PIP) --require-hashes --only-binary :all: -r requirements/bench.txt
+	@$(PIP) --no-build-isolation --no-deps --editable .
+	@touch $@
+
 # Azurite, the Azure Blob emulator. Node comes with the packages of `dev`; the lock file has every package's hash.
 $(VENV)/azurite/made: $(VENV)/dev tests/azurite/package-lock.json
 	@echo "installing Azurite (half a minute the first time)"
@@ -59,15 +65,17 @@ unit: $(VENV)/dev $(VENV)/azurite/made
 prove: $(VENV)/dev $(VENV)/azurite/made
 	@$(BIN)/pytest -m prove --timeout 3600 --proofs docs/proof.md --verbose
 
-bench: $(VENV)/dev
-	@$(BIN)/python -m bench --json $(VENV)/bench.json
-	@$(BIN)/python -m bench.cold
-	@$(BIN)/python -m bench.disk
+# `python -m bench.performance out/bench.json` renews docs/performance.md.
+bench: $(VENV)/bench
+	@mkdir -p out
+	@$(BIN)/python -m bench --json out/bench.json
+	@$(BIN)/python -m bench.performance out/bench.json out
 
 lock:
 	$(LOCK) requirements/build.in pyproject.toml -o requirements/runtime.txt
 	$(LOCK) requirements/build.in pyproject.toml --extra demo -o requirements/demo.txt
 	$(LOCK) requirements/build.in pyproject.toml --extra dev -o requirements/dev.txt
+	$(LOCK) requirements/build.in pyproject.toml --extra bench -o requirements/bench.txt
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -104,7 +104,7 @@ class Verdict:
     goal: Goal
     ours: float | None
     other: str | None
-    """Whom we are compared with."""
+    """Whom we are compared with: who the goal names, or the best peer, which is shown where the bound is absolute."""
     theirs: float | None
 
     @property
@@ -117,7 +117,7 @@ class Verdict:
         """None where it cannot be told."""
         if self.ours is None or (self.goal.against is not None and self.theirs is None):
             return None
-        limit = self.goal.bound * (1.0 if self.theirs is None else self.theirs)
+        limit = self.goal.bound * (1.0 if self.goal.against is None or self.theirs is None else self.theirs)
         return self.ours >= limit if self.goal.at_least else self.ours <= limit
 
 
@@ -128,7 +128,7 @@ def judge(goals: Iterable[Goal], measured: Sequence[Measured], caches: Iterable[
     for goal in goals:
         values = {each.peer: each.figures[goal.figure] for each in measured if _is_about(each, goal)}
         other, theirs = goal.against, None
-        if goal.against == BEST:
+        if goal.against in {BEST, None}:
             choose = max if FIGURES[goal.figure].more_is_better else min
             found = {peer: value for peer, value in values.items() if peer in rivals}
             other = choose(found, key=found.__getitem__) if found else None

@@ -17,6 +17,8 @@ from rangecache.testing.children import clean_environment
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_ROOT: Final = Path(__file__).parents[1]
+"""Where Python finds this package and ours: programs work in folders of their own."""
 START_TIMEOUT_S: Final = 30.0
 _END_TIMEOUT_S: Final = 8.0
 _POLL_S: Final = 0.02
@@ -58,7 +60,8 @@ class Program:
         self._command = [*prefix, *map(str, command)]
         self._folder = folder
         self._talks = talks
-        self._environment = {**clean_environment(os.environ), **(environment or {})}
+        path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        self._environment = {**clean_environment(os.environ), "PYTHONPATH": path, **(environment or {})}
         self._process: subprocess.Popen[str]
         self._log: IO[str]
 

@@ -81,9 +81,9 @@ class Results:
         result = self.scenarios[name]
         return judge(result.goals, result.measured, self.caches)
 
-    def save(self, path: Path) -> None:
-        """Write; scenarios that are in the file and were not measured now stay there."""
-        if path.exists():
+    def save(self, path: Path, *, fresh: bool = False) -> None:
+        """Write; scenarios that are in the file and were not measured now stay there, unless it is to be `fresh`."""
+        if path.exists() and not fresh:
             earlier = type(self).load(path).scenarios
             self.scenarios = {**earlier, **self.scenarios}
         document = {

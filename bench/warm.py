@@ -66,8 +66,8 @@ def take_turns(
     """Put a load on one side after the other, in several rounds. Each is a case, a peer's name and who serves."""
     rounds: dict[str, list[Mapping[str, float]]] = {name: [] for name in sides}
     count = stage.rounds(3, 2)
-    # The first round is not counted: peers still write, compile and allocate in it.
-    for number in range(count + 1):
+    # There is a round 0 that is not counted: peers still write, compile and allocate in it. A quick look has no time.
+    for number in range(int(stage.quick), count + 1):
         for name, (_, _, peer) in sides.items():
             stage.say(f"round {number} of {count}: {name}")
             before = origin.asked()

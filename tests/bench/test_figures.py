@@ -41,9 +41,15 @@ def test_a_bound_of_a_ratio_is_reached_up_to_the_bound_itself(ours: float, reach
 def test_a_bound_without_another_side_is_absolute() -> None:
     goal = Goal(CASE, "origin_requests", 1)
     (verdict,) = judge([goal], [Measured(CASE, US, {"origin_requests": 1})], CACHES)
-    assert verdict.ratio is None
+    assert (verdict.other, verdict.ratio) == (None, None)
     assert verdict.reached is True
     assert goal.text == "≤ 1"
+
+
+def test_the_best_peer_is_shown_beside_an_absolute_bound_and_does_not_move_it() -> None:
+    goal = Goal(CASE, "cpu_us_per_request", 16)
+    (verdict,) = judge([goal], measured(us=15, nginx=10, varnish=12), CACHES)
+    assert (verdict.other, verdict.theirs, verdict.reached) == ("nginx slice", 10, True)
 
 
 def test_what_was_not_measured_is_neither_reached_nor_missed() -> None:

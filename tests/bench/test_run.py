@@ -6,15 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from bench.figures import BASELINES, BEST, US
 from bench.peers import find_peers
 from bench.results import Results
 from bench.scenarios import find_scenarios
 
-if TYPE_CHECKING:
-    from pathlib import Path
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_scenario_gives_figures_of_who_is_here_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -22,9 +21,16 @@ def test_a_scenario_gives_figures_of_who_is_here_and_leaves_nothing_behind(tmp_p
     command = [sys.executable, "-m", "bench", "warm_16k", "--quick", "--rounds", "1", "--json", str(tmp_path / "found")]
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    environment = {**os.environ, "TMPDIR": str(temporary)}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["TMPDIR"] = str(temporary)
     done = subprocess.run(
-        [*command, "--peers", *peers], check=False, capture_output=True, text=True, timeout=100, env=environment
+        [*command, "--peers", *peers],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=ROOT,
+        env=environment,
     )
     assert done.returncode == 0, done.stderr
     results = Results.load(tmp_path / "found")
