@@ -1,10 +1,10 @@
-"""The head of a request: where it ends, whether it is HTTP/1.1 to the letter, and the fields that we read.
+"""The head of a request: whether it is HTTP/1.1 to the letter, and the fields that we read.
 
 A request has no body here, so a head ends at the first empty line and what follows is the next head. That cut is made
-before the parser (llhttp through httptools) sees anything, and both have to agree on it: a head after which the parser
-does not report exactly one complete message is refused. What llhttp lets pass and we do not: HTTP/0.9 and 2.0, RTSP,
-several spaces between the words of the request line, a repeated Host, a missing Host, Transfer-Encoding in HTTP/1.0,
-and heads without limit.
+(`head_buffer`) before the parser (llhttp through httptools) sees anything, and both have to agree on it: a head after
+which the parser does not report exactly one complete message is refused. What llhttp lets pass and we do not: HTTP/0.9
+and 2.0, RTSP, several spaces between the words of the request line, a repeated Host, a missing Host, Transfer-Encoding
+in HTTP/1.0, and heads without limit.
 """
 
 from __future__ import annotations
@@ -26,12 +26,10 @@ LINE_BYTES_MAX: Final = 8190
 HEAD_BYTES_MAX: Final = 32768
 FIELDS_MAX: Final = 128
 REMEMBERED_BYTES_MAX: Final = 2048
-EMPTY_LINES_MAX: Final = 4  # before a request line; RFC 9112 section 2.2 asks to skip at least one
 _SMALL_BYTES: Final = 4 * FIELDS_MAX  # a field takes four bytes at least: a smaller head breaks none of the limits
 
-_END: Final = b"\r\n\r\n"
 _NUMBERS = re.compile(rb"[0-9]{1,19}-[0-9]{1,19}")
-_DIGITS_MAX: Final = 18
+_DIGITS_MAX: Final = 18  # a number of so many digits is less than 2**63, and so is the next one
 _ACCEPT = re.compile(rb"\r\naccept:([^\r\n]*)", re.IGNORECASE)
 _METHOD = re.compile(rb"[A-Z][A-Z-]{0,31}")
 _VERSION = re.compile(rb"HTTP/[0-9](\.[0-9])?")
@@ -56,87 +54,7 @@ _SLOT_OF: Final = {
 _LISTS: Final = frozenset({_CACHE_CONTROL, _CONNECTION, _EXPECT, _PRAGMA})  # may be repeated: one comma list
 
 
-class HeadBuffer:
-    """Bytes from a client that have not been answered yet, cut into heads."""
-
-    __slots__ = ("_at", "_data", "empty_lines")
-
-    def __init__(self) -> None:
-        self._data = b""
-        self._at = 0
-        self.empty_lines = 0
-        """That came since the last head."""
-
-    def __len__(self) -> int:
-        """Bytes that have not been taken."""
-        return len(self._data) - self._at
-
-    @property
-    def held_bytes(self) -> int:
-        """What is kept in memory: with what has not been taken, what came before it in one piece."""
-        return len(self._data)
-
-    def completes(self, data: bytes) -> bool:
-        """Whether nothing is here and `data` is exactly one head: the usual case, which needs no buffer."""
-        if self._data or self.empty_lines or not data.endswith(_END):
-            return False
-        return data.find(_END) == len(data) - 4 and not data.startswith(b"\r\n")
-
-    def feed(self, data: bytes) -> None:
-        """Add what arrived."""
-        self._data, self._at = self._data[self._at :] + data, 0
-
-    def take(self) -> bytes | None:
-        """The next whole head with its empty line; None if more has to arrive.
-
-        Raises `ProtocolError` as soon as it is certain that no valid head can come of it.
-        """
-        data, at = self._data, self._at
-        if data.startswith(b"\r\n", at):
-            at = self._skip_empty_lines()
-        end = data.find(_END, at)
-        if end < 0:
-            if at < len(data):
-                _check_part(data[at:])
-            else:
-                self.clear()
-            return None
-        self._at = end + 4
-        self.empty_lines = 0
-        if self._at == len(data):
-            self.clear()
-        return data[at : end + 4]
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._data, self._at = b"", 0
-
-    def _skip_empty_lines(self) -> int:
-        while self._data.startswith(b"\r\n", self._at):
-            self._at += 2
-            self.empty_lines += 1
-            if self.empty_lines > EMPTY_LINES_MAX:
-                raise ProtocolError(problems.MALFORMED, "There are empty lines before the request.")
-        return self._at
-
-
-def _check_part(part: bytes) -> None:
-    """Refuse the beginning of a head that cannot become valid, without waiting for the rest: a TLS greeting, for
-    example, has no line end to wait for."""
-    line, line_end, _ = part.partition(b"\r\n")
-    if line_end:
-        _check_line(line.split(b" "))
-    elif len(line) > LINE_BYTES_MAX:
-        raise ProtocolError(problems.TARGET_TOO_LONG, "The request line is too long.")
-    elif not (65 <= part[0] <= 90 or part == b"\r"):
-        raise ProtocolError(problems.MALFORMED, "The request does not begin with a method. Is it plain HTTP?")
-    if part.count(b"\n") != part.count(b"\r\n"):
-        raise ProtocolError(problems.MALFORMED, "Lines must end with CR LF.")
-    if len(part) > HEAD_BYTES_MAX or len(part) - part.rfind(b"\r\n") > LINE_BYTES_MAX:
-        raise ProtocolError(problems.HEAD_TOO_LARGE, "The request's header fields are too large.")
-
-
-def _check_line(words: list[bytes]) -> None:
+def check_line(words: list[bytes]) -> None:
     """Refuse a request line, split at its spaces, that is not `method SP target SP HTTP/1.x` within our limits."""
     if sum(map(len, words)) > LINE_BYTES_MAX:
         raise ProtocolError(problems.TARGET_TOO_LONG, "The request line is too long.")
@@ -169,6 +87,7 @@ class HeadParser:
         "_after",
         "_before",
         "_complete",
+        "_last",
         "_parser",
         "_plain",
         "_repeated",
@@ -185,7 +104,8 @@ class HeadParser:
     def __init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
         self._values: list[bytes | None] = [None] * _SLOTS
-        self._before = self._after = b""  # around the numbers in the last head's Range; empty if it had none
+        self._last = b""  # head, if it was valid
+        self._before = self._after = b""  # around the numbers in its Range; empty if it had none
         self._plain = False  # the last head had such a Range, and nothing else that `again` would have to tell
         self._repeated = False
         self._complete = 0  # messages that the parser has reported as complete since the head began
@@ -237,20 +157,17 @@ class HeadParser:
         """Forget the head that was read last."""
         self.method, self.target, self.host = b"", b"", None
         self.head_only = self.keep_alive = self.old = False
-        self._before, self._plain = b"", False
+        self._before, self._last, self._plain = b"", b"", False
 
     def read(self, head: bytes) -> None:
         """Read a whole head. Raises `ProtocolError`; the message is constant and holds nothing of the request."""
-        if self._before and head.startswith(self._before) and head.endswith(self._after):
-            numbers = head[len(self._before) : -len(self._after)]
-            if _NUMBERS.fullmatch(numbers):
-                self._values[_RANGE] = b"bytes=" + numbers
-                return
-        self._before, self._plain = b"", False
+        if head == self._last or self._repeats(head):
+            return
+        self._before, self._last, self._plain = b"", b"", False
         words = head[: head.find(b"\r\n")].split(b" ")
         if len(words) != 3 or words[2] != b"HTTP/1.1" or len(head) > _SMALL_BYTES:
             self.forget()
-            _check_line(words)
+            check_line(words)
             _check_limits(head)
         self.method, self.target, version = words
         self.head_only = self.method == b"HEAD"
@@ -281,9 +198,20 @@ class HeadParser:
         self.host = values[_HOST]
         if self.host is None and not self.old:
             raise ProtocolError(problems.MALFORMED, "A request needs exactly one Host field.")
-        wanted = values[_RANGE]
-        if wanted is not None and self.keep_alive and len(head) <= REMEMBERED_BYTES_MAX:
-            self._remember(head, wanted)
+        if self.keep_alive and len(head) <= REMEMBERED_BYTES_MAX:
+            self._last = head
+            if (wanted := values[_RANGE]) is not None:
+                self._remember(head, wanted)
+
+    def _repeats(self, head: bytes) -> bool:
+        """Whether it is the last head but for the numbers of its Range; then these have been read."""
+        if self._before and head.startswith(self._before) and head.endswith(self._after):
+            numbers = head[len(self._before) : -len(self._after)]
+            if _NUMBERS.fullmatch(numbers):
+                self._values[_RANGE] = b"bytes=" + numbers
+                self._last = head
+                return True
+        return False
 
     def _remember(self, head: bytes, wanted: bytes) -> None:
         """Keep what stands around the numbers of a valid head. Its Range field is the only one: two are refused."""

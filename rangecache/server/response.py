@@ -75,11 +75,13 @@ def cache_status(status: CacheStatus) -> str:
 class _Template:
     """What is printed once for a version of an object."""
 
-    __slots__ = ("content_type", "meta", "partial", "whole")
+    __slots__ = ("content_type", "meta", "not_modified", "partial", "whole")
 
-    def __init__(self, meta: ObjectMeta, whole: bytes, partial: bytes, content_type: str) -> None:
+    def __init__(self, meta: ObjectMeta, whole: str, partial: str, not_modified: str, content_type: str) -> None:
         self.meta = meta  # kept, so that its id is not given to another one
-        self.whole, self.partial, self.content_type = whole, partial, content_type
+        self.whole, self.partial = whole.encode("latin-1"), partial.encode("latin-1")
+        self.not_modified = not_modified.encode("latin-1")
+        self.content_type = content_type
 
 
 class HeadPrinter:
@@ -120,15 +122,14 @@ class HeadPrinter:
         """The head of a 206 with the bytes [start, end)."""
         template = self._templates.get(id(meta)) or self._template(meta)
         number = self._request_number = self._request_number + 1
-        said = self._hit_memory if cache is HIT_MEMORY else _status_text(cache)
+        said = self._said(cache)
         return template.partial % (end - start, start, end - 1, age_s, self._date, said, number, connection)
 
     def whole(self, reply: Reply, connection: bytes = KEEP) -> bytes:
         """The head of a 200, to GET or HEAD."""
         template = self._template(reply.meta)
         number = self._request_number = self._request_number + 1
-        said = _status_text(reply.cache)
-        return template.whole % (reply.meta.size, reply.age_s, self._date, said, number, connection)
+        return template.whole % (reply.meta.size, reply.age_s, self._date, self._said(reply.cache), number, connection)
 
     def multipart(self, reply: Reply, framer: Framer, connection: bytes = KEEP) -> bytes:
         """The head of a 206 with several ranges."""
@@ -142,8 +143,9 @@ class HeadPrinter:
 
     def not_modified(self, reply: Reply, connection: bytes = KEEP) -> bytes:
         """The head of a 304: of the fields of a 200 those that a cache needs (RFC 9110 section 15.4.5)."""
-        fields = [each for each in object_fields(reply.meta) if each[0] != "Content-Encoding"]
-        return self._head(304, fields, reply.age_s, cache_status(reply.cache), connection)
+        template = self._template(reply.meta)
+        number = self._request_number = self._request_number + 1
+        return template.not_modified % (reply.age_s, self._date, self._said(reply.cache), number, connection)
 
     def problem(
         self,
@@ -198,7 +200,13 @@ class HeadPrinter:
         bottom = "Accept-Ranges: bytes\r\n" + about + "Age: %d\r\n" + self._end_template()
         partial = f"HTTP/1.1 206 Partial Content\r\n{top}Content-Range: bytes %d-%d/{meta.size}\r\n{bottom}"
         whole = f"HTTP/1.1 200 OK\r\n{top}{bottom}"
-        return _Template(meta, whole.encode("latin-1"), partial.encode("latin-1"), kind)
+        needed = [each for each in object_fields(meta) if each[0] != "Content-Encoding"]
+        about = "".join(f"{name}: {value}\r\n" for name, value in needed).replace("%", "%%")
+        not_modified = f"HTTP/1.1 304 Not Modified\r\n{about}Age: %d\r\n{self._end_template()}"
+        return _Template(meta, whole, partial, not_modified, kind)
+
+    def _said(self, cache: CacheStatus) -> bytes:
+        return self._hit_memory if cache is HIT_MEMORY else _status_text(cache)
 
     def _end_template(self) -> str:
         run = self._run.decode()

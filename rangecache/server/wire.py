@@ -18,7 +18,8 @@ from rangecache.server import problems
 from rangecache.server.again import answer_again
 from rangecache.server.directories import DirectoryRequest
 from rangecache.server.exchange import FAULT, After, Exchange
-from rangecache.server.head import HeadBuffer, HeadParser
+from rangecache.server.head import HeadParser
+from rangecache.server.head_buffer import HeadBuffer
 from rangecache.server.problems import ProtocolError
 from rangecache.server.sending import Outbox
 

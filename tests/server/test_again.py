@@ -153,6 +153,33 @@ async def test_what_is_not_accepted_any_more_is_refused(door: Door) -> None:
         assert ("wrong-host" in (await client.answer()).headers["Cache-Status"]) is (number >= 2)
 
 
+@given(st.lists(st.integers(0, 13), min_size=2, max_size=12))
+@settings(max_examples=300, deadline=None)
+def test_what_came_before_on_a_connection_changes_no_answer(order: list[int]) -> None:
+    """Of the same heads, and of some that differ in little, in any order."""
+
+    def parsed(parser: HeadParser, head: bytes) -> tuple[object, ...]:
+        parser.read(head)
+        request = parser.request(ObjectRef("s3", "b", "k"))
+        return request, parser.method, parser.target, parser.host, parser.head_only, parser.keep_alive, parser.old
+
+    heads = [
+        *(request_of("/s3/b/k", f"Range: bytes={at}-{at + 5}") for at in range(3)),
+        request_of("/s3/b/k"),
+        request_of("/s3/b/k", method="HEAD"),
+        request_of("/s3/b/other", "Range: bytes=0-5"),
+        *(request_of("/s3/b/k", f"Range: bytes={at}-9", 'If-None-Match: "v1"') for at in range(2)),
+        request_of("/s3/b/k", 'If-None-Match: "v1"'),
+        request_of("/s3/b/k", "Range: bytes=0-5", "Cache-Control: no-cache"),
+        *(request_of("/s3/b/k", f"Range: bytes={at}-9", "Pragma: no-cache") for at in range(2)),
+        request_of("/s3/b/k", "Range: bytes=0-5", "Connection: keep-alive"),
+        request_of("/s3/b/k", "Range: bytes=0-5,7-9"),
+    ]
+    experienced = HeadParser()
+    for number in order:
+        assert parsed(experienced, heads[number]) == parsed(HeadParser(), heads[number])
+
+
 async def test_draining_ends_the_connection_with_the_next_answer(door: Door) -> None:
     client = await door.connect()
     for _ in range(2):

@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rangecache.model import ObjectRef
-from rangecache.server.head import HEAD_BYTES_MAX, LINE_BYTES_MAX, HeadBuffer, HeadParser
+from rangecache.server.head import HEAD_BYTES_MAX, LINE_BYTES_MAX, HeadParser
+from rangecache.server.head_buffer import HeadBuffer
 from rangecache.server.problems import ProtocolError
 
 CONTROLS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
