@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 JPEG: Final = "jpeg.tif"
 TABLE: Final = "table.parquet"
 SEQUENCE: Final = "sequence"
-SEQUENCE_BYTES: Final = 16 << 20
+SEQUENCE_BYTES: Final = 8 << 20
 PIECE_BYTES: Final = 64 << 10
 TILES: Final = 10
 """Along each side of the part of an image that is read."""

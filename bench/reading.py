@@ -2,7 +2,8 @@
 
 `again` is a new process, as when another worker reads what the first one has read: what the client itself keeps in
 memory is gone, what is kept on disk or by a proxy is not. The sides with a client's own cache in memory read twice in
-one process, as nothing else would be fair to them. Who has read something else is left out; if it is us, all ends.
+one process, as nothing else would be fair to them. Without any cache the second reading is like the first: it is read
+once, and told twice. Who has read something else is left out; if it is us, all ends.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Reading:
                         url = stage.start(stage.peers[side], origin, stack).url
                     before = origin.asked()
                     client = Client(reader, url, stage.scratch("reader"), own=own)
-                    found = client.twice(origin)
+                    found = client.read(origin, passes=1) * 2 if side == DIRECT else client.read(origin, passes=2)
                 except ProgramFailed as error:
                     stage.leave_out(side, str(error))
                     continue
@@ -101,19 +102,19 @@ class Client:
     folder: Path
     own: bool
 
-    def twice(self, origin: OriginProcess) -> list[tuple[dict[str, float], str]]:
-        """Figures and what was read, of both passes. Raises `ProgramFailed`."""
+    def read(self, origin: OriginProcess, passes: int) -> list[tuple[dict[str, float], str]]:
+        """Figures and what was read, of each pass. Raises `ProgramFailed`."""
         command = [sys.executable, "-m", "bench.readers", self.reader, self.url, str(self.folder)]
         command += [OWN_CACHE] if self.own else []
         stays = self.own and not all(READERS[self.reader].own_caches.values())
-        passes = []
+        found = []
         with ExitStack() as stack:
-            for number in range(2):
+            for number in range(passes):
                 if number == 0 or not stays:
                     stack.close()
                     program = stack.enter_context(Program(f"reader {number}", command, self.folder, talks=True))
                     program.hear()
                 before = origin.asked()
                 told = json.loads(program.ask("read"))
-                passes.append(({"seconds": told["seconds"], **origin.asked().since(before).figures}, told["digest"]))
-        return passes
+                found.append(({"seconds": told["seconds"], **origin.asked().since(before).figures}, told["digest"]))
+        return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.reading import Reading
 
 SCENARIO = Reading(
-    title="16 MiB in pieces of 64 KiB, origin 30 ms away",
+    title="8 MiB in pieces of 64 KiB, origin 30 ms away",
     order=31,
     readers={"forward": "pieces forward", "backward": "pieces backward"},
     latencies_ms=(30,),
