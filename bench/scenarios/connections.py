@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 IDLE: Final = "idle connections"
 BEGUN: Final = "a part of a head on each"
 _HEAD: Final = b"GET /data/object HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
-_SETTLE_S: Final = 2.0
+_SETTLE_S: Final = 1.0
 _MIB: Final = 1 << 20
 
 

@@ -36,7 +36,7 @@ class ScaleConnections:
         with stage.origin(store) as origin, stage.lineup(origin, cpu=SERVER_CPU, only=_PEERS) as running:
             warm_all(stage, running, store / OBJECT, 16 << 10)
             for case, connections in _CONNECTIONS.items():
-                load = Load(OBJECT, size, 16 << 10, stage.choose(3, 1), connections=connections)
+                load = Load(OBJECT, size, 16 << 10, stage.choose(2, 1), connections=connections)
                 measured += take_turns(
                     stage, {name: (case, name, peer) for name, peer in running.items()}, load, origin
                 )
