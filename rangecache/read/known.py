@@ -48,7 +48,8 @@ class Known:
 
     def age(self, now: float) -> int:
         """The value of the Age header."""
-        return int(self.age_s + max(0.0, now - self.validated_at))
+        elapsed_s = now - self.validated_at
+        return int(self.age_s + elapsed_s if elapsed_s > 0 else self.age_s)
 
 
 def weight(known: Known) -> int:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rangecache.server.sending import JOIN_BYTES
-
 if TYPE_CHECKING:
     from rangecache.server.head import HeadParser
     from rangecache.server.port import DataPort
@@ -29,7 +27,7 @@ def answer_again(port: DataPort, parser: HeadParser, outbox: Outbox, data: bytes
     if ref is None:
         return None
     start, last = numbers
-    found = port.reader.peek(ref, start, last + 1, min(JOIN_BYTES, port.budget.share_bytes))
+    found = port.reader.peek(ref, start, last + 1, outbox.piece_bytes)
     if found is None:
         return None
     meta, cache, age_s, end, views = found
