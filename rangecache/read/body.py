@@ -3,6 +3,10 @@
 Each block is looked for in memory, among the runs on their way, on disk, and then fetched. While the reader reads, a
 few runs are kept in flight ahead of it, as far as there is room. A reader holds no block while its client is slow:
 it keeps its place, and finds the block again where it then is.
+
+Clouds give a connection about 100 MB/s, so a long answer comes over several at once, as shorter runs. How many there
+are depends on who waits for whom: a client who takes each block as it arrives waits for the origin, and the number is
+doubled; for one who is slower than the origin a few are enough, and nothing is asked that he does not come to.
 """
 
 from __future__ import annotations
@@ -22,7 +26,8 @@ if TYPE_CHECKING:
     from rangecache.read.run import Run
     from rangecache.telemetry import Counter
 
-AHEAD_RUNS: Final = 4  # runs in flight ahead of a reader: enough to keep a 100 MB/s origin 30 ms away busy
+AHEAD_RUNS: Final = 4  # runs in flight for a reader: enough to keep one 100 MB/s connection 30 ms away busy
+AHEAD_RUNS_MAX: Final = 16  # for one who waits for the origin, as careful readers of clouds do by themselves
 SURVEY_BLOCKS: Final = 256  # how far an answer is looked over before it begins; 64 MiB of the usual blocks
 PRIMED: Final = memoryview(b"")
 
@@ -62,6 +67,9 @@ class BodyReader:
         self._fetcher = fetcher
         self._served = served
         self._run_blocks = fetcher.run_blocks(known)
+        self._piece_blocks = fetcher.piece_blocks(known, AHEAD_RUNS_MAX)
+        self._ahead_runs = AHEAD_RUNS
+        self._waited = False  # for a byte of the block that is being read
         self._prefetched = prefetched
         self._on_left = on_left
         self._attached: list[Run] = []
@@ -93,7 +101,7 @@ class BodyReader:
             presence.joined |= flying
             if self._first_missing is None:
                 self._first_missing = index
-        self._claim_next()
+        self._claim_next(self._run_blocks)
 
     async def pieces(self) -> AsyncGenerator[memoryview, int | None]:
         """The bytes of all ranges in order; no piece crosses a range's border, and none is longer than what was sent
@@ -156,20 +164,24 @@ class BodyReader:
             else:
                 return
 
-    def _claim_next(self) -> bool:
-        """Claim the next blocks of the plan, one run's worth. False at its end."""
-        indices = [index for _, index in zip(range(self._run_blocks), self._plan, strict=False)]
+    def _claim_next(self, most_blocks: int) -> bool:
+        """Claim the next blocks of the plan. False at its end."""
+        indices = [index for _, index in zip(range(most_blocks), self._plan, strict=False)]
         self._claimed += len(indices)
         self._attach(self._fetcher.claim(self._known, indices, "demand"))
         return bool(indices)
 
     def _read_ahead(self) -> None:
-        """Keep `AHEAD_RUNS` runs claimed beyond the block being read, as far as there is room for them."""
-        run_blocks = self._run_blocks
-        while self._claimed - self._passed < (AHEAD_RUNS - 1) * run_blocks:
-            if self._claimed > self._passed and not self._fetcher.has_room(run_blocks * self._known.block_bytes):
+        """Keep some runs claimed beyond the block being read, as far as there is room for them; more for a reader who
+        waited for the block before, unless the origin has lately asked for fewer requests."""
+        if self._waited and self._fetcher.eased(self._known.meta.ref):
+            self._ahead_runs = min(2 * self._ahead_runs, AHEAD_RUNS_MAX)
+        self._waited = False
+        piece_blocks = self._piece_blocks
+        while self._claimed - self._passed < (self._ahead_runs - 1) * piece_blocks:
+            if self._claimed > self._passed and not self._fetcher.has_room(piece_blocks * self._known.block_bytes):
                 return
-            if not self._claim_next():
+            if not self._claim_next(piece_blocks):
                 return
 
     def _attach(self, found: list[Run]) -> None:
@@ -214,6 +226,7 @@ class BodyReader:
                 self._leave(run)
                 continue
             if run is not None:
+                self._waited |= position >= run.arrived
                 try:
                     piece = await run.read(position, end)
                 except (TransientError, BudgetExhausted):

@@ -77,10 +77,12 @@ class Fetcher:
         gap_blocks: int,
         ahead_bytes: int,
         promote: Callable[[ObjectRef, RangeSpec | None], None] = lambda _ref, _range: None,
+        eased: Callable[[ObjectRef], bool] = lambda _ref: True,
     ) -> None:
         """`run_bytes` is the longest run; `gap_blocks` how many blocks may be over-read to join two runs;
         `ahead_bytes` how much may be kept for readers, and fetched ahead of them, all together. `promote` tells the
-        provider that a reader has come to wait for a GET that was sent for none."""
+        provider that a reader has come to wait for a GET that was sent for none. `eased` says whether an object's
+        bucket has not lately asked for fewer requests."""
         self._stores = stores
         self._tiers = tiers
         self._catalog = catalog
@@ -89,6 +91,7 @@ class Fetcher:
         self.run_bytes = run_bytes
         self._gap_blocks = gap_blocks
         self.promote = promote
+        self.eased = eased
         self._epochs = catalog.epochs
         self.under_way = UnderWay(catalog.epochs, ahead_bytes)
         """The books of all runs."""
@@ -104,6 +107,13 @@ class Fetcher:
     def run_blocks(self, known: Known) -> int:
         """How many blocks of this version the longest run has."""
         return max(1, self.run_bytes // known.block_bytes)
+
+    def piece_blocks(self, known: Known, ways: int) -> int:
+        """How many blocks each run has where so many bring a long answer side by side: half as many as usual if there
+        is room for that number of halves, and not of whole ones."""
+        room_bytes = self.under_way.ahead_bytes // ways
+        halved = self.run_bytes // 2 <= room_bytes < self.run_bytes
+        return max(1, self.run_blocks(known) // 2) if halved else self.run_blocks(known)
 
     def has_room(self, size: int) -> bool:
         """Whether `size` bytes more may be fetched ahead of their reader."""

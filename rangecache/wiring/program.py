@@ -148,6 +148,7 @@ class Program:
             gap_blocks=settings.fetch.gap,
             ahead_bytes=settings.fetch.prefetch.memory,
             promote=self.origins.promote,
+            eased=self.origins.strain.eased,
         )
         self.passing = hand_off_allowance()
         self.prefetcher = self._make_prefetcher()

@@ -80,6 +80,7 @@ class Cache:
             store=records,
         )
         stores = {"mem": around(self.origin)}
+        self.strain = Strain(self.clock, permits=128)
         self.fetcher = Fetcher(
             stores,
             self.tiers,
@@ -89,6 +90,7 @@ class Cache:
             run_bytes=run_blocks * BLOCK,
             gap_blocks=gap_blocks,
             ahead_bytes=ahead_bytes,
+            eased=self.strain.eased,
         )
         self.flights: Flights[ObjectRef, object] = Flights(self.background, "opening")
         self.allowance = hand_off_allowance()
@@ -97,7 +99,6 @@ class Cache:
             stores, self.tiers, self.catalog, self.fetcher, self.flights, self.allowance, self.grids, self.habits
         )
         self.filler = Filler(self.catalog, opener, self.fetcher, self.tiers, self.clock)
-        self.strain = Strain(self.clock, permits=128)
         self.prefetcher = Prefetcher(
             self.fetcher,
             self.tiers,

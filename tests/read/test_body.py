@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rangecache.errors import Unavailable
+from rangecache.errors import GenerationGone, Unavailable
 from rangecache.model import ObjectRef
+from rangecache.ranges import ByteRange
+from rangecache.read.body import AHEAD_RUNS, AHEAD_RUNS_MAX
 from rangecache.read.messages import ReadRequest
 from rangecache.testing.objects import stamped
 from tests.read.conftest import BLOCK, REF, Cache, drain
@@ -131,3 +133,89 @@ async def test_an_answer_that_is_more_than_may_be_kept_for_its_client_is_read_pi
     reply = cache.reader.try_open(request, 8192)
     assert reply is not None
     assert await drain(reply) == DATA[10:8202]
+
+
+LONG = stamped("k", 1, 256 * BLOCK)
+
+
+def _asked(cache: Cache) -> list[ByteRange]:
+    return [each.range for each in cache.origin.requests if isinstance(each.range, ByteRange)]
+
+
+def _ways(cache: Cache) -> list[int]:
+    """How many answers were open, each time that bytes of one came. The origin takes its time with each piece."""
+    ways: list[int] = []
+
+    async def watch(_request: MemoryRequest, _offset: int) -> None:
+        ways.append(cache.origin.open_bodies)
+        await asyncio.sleep(0)
+
+    cache.origin.before_chunk = watch
+    return ways
+
+
+async def test_a_long_answer_comes_over_as_many_connections_as_its_reader_waits_for(make_cache: type[Cache]) -> None:
+    cache = make_cache(run_blocks=4, ahead_bytes=256 * BLOCK)
+    cache.origin.put(REF, LONG)
+    ways = _ways(cache)
+    assert await cache.read() == LONG
+    assert AHEAD_RUNS < max(ways) <= AHEAD_RUNS_MAX
+    assert sum(each.length for each in _asked(cache)) == len(LONG)
+
+
+async def test_the_runs_of_a_long_answer_are_halved_where_that_is_what_there_is_room_for(
+    make_cache: type[Cache],
+) -> None:
+    for run_blocks, ahead_blocks, piece_blocks in ((8, 64, 4), (4, 64, 4), (8, 63, 8), (8, 128, 8)):
+        cache = make_cache(run_blocks=run_blocks, ahead_bytes=ahead_blocks * BLOCK)
+        cache.origin.put(REF, LONG)
+        assert await cache.read() == LONG
+        assert max(each.length // BLOCK for each in _asked(cache)[1:]) == piece_blocks, (run_blocks, ahead_blocks)
+
+
+async def test_for_a_client_who_takes_nothing_no_more_is_asked_for_and_for_a_slow_one_no_wider(
+    make_cache: type[Cache],
+) -> None:
+    cache = make_cache(run_blocks=4, ahead_bytes=64 * BLOCK)
+    cache.origin.put(REF, LONG)
+    reply = await cache.open()
+    assert isinstance(reply.body, AsyncGenerator)
+    received = b""
+    async for piece in reply.body:
+        received += piece
+        await _settle()
+        asked = cache.origin.request_count
+        await _settle()
+        assert cache.origin.request_count == asked
+        assert max(each.end for each in _asked(cache)) <= len(received) + (AHEAD_RUNS + 1) * 4 * BLOCK
+    assert received == LONG
+
+
+async def test_an_origin_that_asked_for_fewer_requests_is_asked_for_no_more_at_a_time(make_cache: type[Cache]) -> None:
+    cache = make_cache(run_blocks=4, ahead_bytes=64 * BLOCK)
+    cache.origin.put(REF, LONG)
+    cache.strain.pause(REF)
+    ways = _ways(cache)
+    assert await cache.read() == LONG
+    assert max(ways) <= AHEAD_RUNS
+
+
+async def test_a_version_that_dies_under_a_long_answer_never_mixes_with_its_successor(make_cache: type[Cache]) -> None:
+    cache = make_cache(run_blocks=4, ahead_bytes=64 * BLOCK)
+    cache.origin.put(REF, LONG)
+    ways = _ways(cache)
+    reply = await cache.open()
+    assert isinstance(reply.body, AsyncGenerator)
+    received = bytearray()
+
+    async def read_on(body: AsyncGenerator[memoryview, int | None]) -> None:
+        async for piece in body:
+            received.extend(piece)
+            if len(ways) > 60 and cache.origin.request_count < 60:
+                cache.origin.put(REF, stamped("k", 2, 256 * BLOCK))
+
+    with pytest.raises(GenerationGone):
+        await read_on(reply.body)
+    assert received == LONG[: len(received)]
+    assert 0 < len(received) < len(LONG)
+    assert all(each.if_match is not None for each in list(cache.origin.requests)[1:])
