@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Final
 from rangecache.errors import GenerationGone, NotCached, NotFound, NotStorable, RangeIgnored
 from rangecache.ranges import ByteRange, block_indices
 from rangecache.read.body import BodyReader
+from rangecache.read.bypass import Bypass
 from rangecache.read.conditions import Decision, decide
 from rangecache.read.current import Chooser
-from rangecache.read.fetcher import SKIP_BYTES_MAX
 from rangecache.read.heads import HeadHabits
 from rangecache.read.messages import HIT_DISK, HIT_MEMORY, PREFETCHED, CacheStatus, Reply
-from rangecache.read.passing import PassThrough, check_skip, from_hand_off, reaches, single
 from rangecache.read.revalidation import Revalidations
 from rangecache.read.wishes import read_wishes
 
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from rangecache.read.catalog import Catalog
     from rangecache.read.current import Current
     from rangecache.read.fetcher import Fetcher
-    from rangecache.read.hand_off import HandOff
     from rangecache.read.known import Known
     from rangecache.read.messages import Peeked, ReadRequest
     from rangecache.read.opening import Opener
@@ -66,9 +64,7 @@ class RangeReader:
         *,
         max_ranges: int,
     ) -> None:
-        """`stores` are asked for what passes through to one client, at his pace; `allowance` counts what he has not
-        taken yet."""
-        self._stores = stores
+        """`stores` and `allowance`: see `Bypass`."""
         self._tiers = tiers
         self._catalog = catalog
         self._fetcher = fetcher
@@ -78,7 +74,7 @@ class RangeReader:
         self._served_from_memory = {name: metrics.served_bytes.cell(name, "memory") for name in stores}
         self._clock = clock
         self._max_ranges = max_ranges
-        self._allowance = allowance
+        self._bypass = Bypass(stores, catalog, clock, metrics.served_bytes, allowance, max_ranges=max_ranges)
         self._habits = HeadHabits()
         self._revalidations = Revalidations(opener, background, clock)
         self._chooser = Chooser(
@@ -208,11 +204,11 @@ class RangeReader:
         if hand_off is not None:
             if bodiless:
                 hand_off.discard()
-            elif (reply := await self._from_hand_off(current, hand_off, decision)) is not None:
+            elif (reply := await self._bypass.from_hand_off(current.known, hand_off, decision)) is not None:
                 return reply
         # An opening has just said all that a request without a body wants; so has no later look at a bypassed object.
         if current.known.bypass and not (bodiless and current.opened is not None):
-            return await self._pass_through(request, current.known)
+            return await self._bypass.pass_through(request, current.known)
         return await self._from_blocks(request, current, decision, wishes)
 
     async def _from_blocks(self, request: ReadRequest, current: Current, decision: Decision, wishes: Wishes) -> Reply:
@@ -274,47 +270,3 @@ class RangeReader:
             stored=True,
             collapsed=presence.joined,
         )
-
-    # --- what cannot be stored ------------------------------------------------------------------------------------
-
-    async def _from_hand_off(self, current: Current, hand_off: HandOff, decision: Decision) -> Reply | None:
-        """Answer from the response that was opened for this request; None where it has too little."""
-        known = current.known
-        decision = single(decision, known.meta)
-        if not decision.ranges or not reaches(hand_off.range, decision):
-            hand_off.discard()
-            return None
-        wanted = decision.ranges[0]
-        if wanted.start - hand_off.range.start > SKIP_BYTES_MAX:
-            hand_off.discard()
-        check_skip(hand_off.range, wanted)
-        outcome = "bypass" if known.bypass else "uri-miss"
-        cache = CacheStatus(
-            "bypass" if known.bypass else "miss",
-            fwd=outcome,
-            fwd_status=206 if hand_off.range.length < known.meta.size else 200,
-            stored=not known.bypass,
-        )
-        hand_off.take()
-        pieces = from_hand_off(hand_off, wanted, self._served.cell(known.meta.ref.provider, "origin"))
-        await anext(pieces)
-        age_s = known.age(self._clock.monotonic())
-        return Reply(decision.status, known.meta, cache, age_s, decision.ranges, pieces)
-
-    async def _pass_through(self, request: ReadRequest, known: Known) -> Reply:
-        """Ask the origin for exactly what the client asked for, for this client alone."""
-        store = self._stores[request.ref.provider]
-        passing = PassThrough(store, request, known.meta, self._max_ranges, self._allowance)
-        pieces = passing.pieces(self._served.cell(request.ref.provider, "origin"))
-        epoch = self._catalog.epochs.now
-        try:
-            await anext(pieces)
-        except GenerationGone as gone:
-            if gone.current is not None and not self._catalog.epochs.over(request.ref, epoch):
-                self._catalog.learned(gone.current)
-            raise
-        reply = passing.reply(pieces)
-        if not reply.ranges:
-            await pieces.aclose()
-            reply.ranges, reply.body = (), ()
-        return reply
