@@ -77,7 +77,7 @@ async def test_an_if_range_that_has_just_ceased_to_hold_gets_the_whole_new_objec
 async def test_a_long_object_of_an_origin_that_ignores_ranges_can_be_read_again_when_it_is_no_longer_cached(
     make_cache: type[Cache], monkeypatch: pytest.MonkeyPatch, wanted: str | None
 ) -> None:
-    for module in ("fetcher", "passing", "reader"):
+    for module in ("fetcher", "passing", "bypass"):
         monkeypatch.setattr(f"rangecache.read.{module}.SKIP_BYTES_MAX", 10 * BLOCK)
     cache = make_cache(memory_bytes=10 * BLOCK)
     cache.origin.ignores_ranges = True

@@ -652,7 +652,7 @@ async def test_a_range_deep_in_an_object_whose_origin_ignores_ranges_is_refused(
     cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rangecache.read.passing.SKIP_BYTES_MAX", 10 * BLOCK)
-    monkeypatch.setattr("rangecache.read.reader.SKIP_BYTES_MAX", 10 * BLOCK)
+    monkeypatch.setattr("rangecache.read.bypass.SKIP_BYTES_MAX", 10 * BLOCK)
     cache.origin.ignores_ranges = True
     cache.origin.put(REF, stamped("k", 1, 40 * BLOCK))
     with pytest.raises(InvalidAnswer, match="ignores Range"):
