@@ -28,6 +28,7 @@ FIELDS_MAX: Final = 128
 REMEMBERED_BYTES_MAX: Final = 2048
 _SMALL_BYTES: Final = 4 * FIELDS_MAX  # a field takes four bytes at least: a smaller head breaks none of the limits
 
+_RANGE_FIELD = re.compile(rb"\r\nrange:[ \t]*bytes=([0-9]{1,19}-[0-9]{1,19})[ \t]*\r\n", re.IGNORECASE)
 _NUMBERS = re.compile(rb"[0-9]{1,19}-[0-9]{1,19}")
 _DIGITS_MAX: Final = 18  # a number of so many digits is less than 2**63, and so is the next one
 _ACCEPT = re.compile(rb"\r\naccept:([^\r\n]*)", re.IGNORECASE)
@@ -215,10 +216,9 @@ class HeadParser:
 
     def _remember(self, head: bytes, wanted: bytes) -> None:
         """Keep what stands around the numbers of a valid head. Its Range field is the only one: two are refused."""
-        before, field, after = head.partition(b"\r\nRange: " + wanted + b"\r\n")
-        if field and wanted.startswith(b"bytes="):
-            self._before = before + b"\r\nRange: bytes="
-            self._after = b"\r\n" + after
+        found = _RANGE_FIELD.search(head)
+        if found is not None and wanted[-len(found[1]) :] == found[1]:
+            self._before, self._after = head[: found.start(1)], head[found.end(1) :]
             others = self._values[_RANGE + 1 : _HOST] + self._values[_CONNECTION + 1 :]
             self._plain = not self.head_only and not self.old and others.count(None) == len(others)
 
