@@ -119,6 +119,11 @@ class RangeNotSatisfiable(OriginError):
 class InvalidAnswer(OriginError):
     """The origin answered nonsense: wrong range, wrong length, a coding nobody asked for. Not retried."""
 
+    def __init__(self, message: str, *, unproven: bool = False) -> None:
+        super().__init__(message)
+        self.unproven = unproven
+        """The server did not prove who it is (TLS): whatever is asked of that host fares the same."""
+
 
 class RangeIgnored(InvalidAnswer):
     """The origin sends the whole object whatever range is asked for, and it is too long to skip to each part of it."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from rangecache.errors import RangecacheError, Unavailable
 from rangecache.origin.base import GetResult, ListPage, NotModified
+from rangecache.origin.fitness import Fitness
 from rangecache.origin.stopwatch import carry_none
 
 if TYPE_CHECKING:
@@ -45,14 +46,15 @@ class Replica:
         self._store = store
         self._clock = clock
         self._place = place
+        self._fitness = Fitness(name, clock)
 
     def has(self, ref: ObjectRef) -> bool:
         """Whether objects of this bucket are looked for here."""
         return self._place(ref.bucket) is not None
 
     def is_up(self, ref: ObjectRef) -> bool:
-        """Whether it is not known to be down."""
-        return self._store.state(self._there(ref)) == "closed"
+        """Whether it is not known to be down, or to be there and of no use."""
+        return self._store.state(self._there(ref)) == "closed" and self._fitness.is_good(ref)
 
     def latency_s(self, ref: ObjectRef) -> float:
         """How long answers of this object's endpoint have taken to begin, of late; 0 before there was one."""
@@ -60,11 +62,13 @@ class Replica:
 
     def may_be_probed(self, ref: ObjectRef) -> bool:
         """Whether it is down and has been left alone for long enough."""
-        return not self.is_up(ref) and not self._store.retry_after_s(self._there(ref))
+        left_alone = self._store.retry_after_s(self._there(ref)) or self._fitness.retry_after_s(ref)
+        return not self.is_up(ref) and not left_alone
 
     def hurry(self, ref: ObjectRef) -> None:
         """Let the next request through though it is down, as a probe."""
         self._store.hurry(self._there(ref))
+        self._fitness.hurry(ref)
 
     def source(self, ref: ObjectRef) -> str:
         """That of its versions of this object."""
@@ -79,8 +83,9 @@ class Replica:
     ) -> ObjectMeta | NotModified:
         """As `ObjectStore.head`."""
         condition = None if if_none_match is None else self._inward(if_none_match)
-        asking = self._store.head(self._there(ref), if_none_match=condition, purpose=purpose)
-        answer = await self._unless_down(ref, asking)
+        with self._fitness.judge(ref):
+            asking = self._store.head(self._there(ref), if_none_match=condition, purpose=purpose)
+            answer = await self._unless_down(ref, asking)
         return answer if isinstance(answer, NotModified) else self._outward(ref, answer)
 
     @asynccontextmanager
@@ -100,7 +105,8 @@ class Replica:
             if_none_match=None if if_none_match is None else self._inward(if_none_match),
             purpose=purpose,
         )
-        answer = await self._unless_down(ref, context.__aenter__(), context)
+        with self._fitness.judge(ref):
+            answer = await self._unless_down(ref, context.__aenter__(), context)
         try:
             if isinstance(answer, GetResult):
                 answer = GetResult(self._outward(ref, answer.meta), answer.range, answer.chunks)

@@ -232,10 +232,14 @@ def _translated(error: Exception, url: URL, *, reused: bool) -> RangecacheError:
     """The error of ours that an exception of `ClientSession.request` means."""
     host = url.host
     match error:
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+        case aiohttp.ClientConnectorCertificateError(certificate_error=ssl.SSLCertVerificationError() as cause):
             return InvalidAnswer(
-                f"{host} does not prove who it is (TLS); if a private authority vouches for it, set egress.ca_file"
+                f"{host} does not prove who it is (TLS: {cause.verify_message.rstrip('.')});"
+                " if a private authority vouches for it, set egress.ca_file",
+                unproven=True,
             )
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+            return InvalidAnswer(f"{host} does not speak TLS as we do; look at the scheme and the port", unproven=True)
         case aiohttp.ClientHttpProxyError():
             message = f"the proxy in egress.proxy refuses to connect to {host} ({error.status})"
             return Unavailable(message) if error.status >= 500 else InvalidAnswer(message)

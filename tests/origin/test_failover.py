@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rangecache.aio.breaker import FAILURES_MAX
 from rangecache.aio.budget import RetryBudget
 from rangecache.errors import (
     BadRequest,
     BodyCut,
     BudgetExhausted,
     GenerationGone,
+    InvalidAnswer,
     NotFound,
     OriginError,
     PermissionDenied,
@@ -217,6 +219,57 @@ async def test_the_first_is_probed_while_the_other_is_read_and_read_again_when_i
     world.a.gate.set()
     while not world.replicas[0].is_up(REF):
         await asyncio.sleep(0)
+    assert await world.read() == ONE
+
+
+@pytest.mark.parametrize(
+    "error", [Unauthenticated("the keys have expired"), InvalidAnswer("another host's certificate", unproven=True)]
+)
+async def test_one_that_is_there_and_of_no_use_costs_a_few_tokens_and_not_all_of_them(
+    world: World, error: OriginError
+) -> None:
+    world.a.write(ONE)
+    world.b.write(TWO)
+    world.a.error = error
+    for _ in range(200):
+        assert await world.read() == TWO
+        world.clock.shift(0.01)
+    assert requests(world.a) == FAILURES_MAX
+    assert world.budget.balance == 100 - FAILURES_MAX
+    world.a.error = None
+    world.clock.shift(40)
+    while not world.replicas[0].is_up(REF):
+        assert await world.read() == TWO, "it is probed, and nobody waits for that"
+        await asyncio.sleep(0)
+    assert await world.read() == ONE
+
+
+async def test_one_that_fails_at_one_object_alone_is_asked_for_others(world: World) -> None:
+    world.a.write(ONE)
+    world.b.write(TWO)
+    world.a.error = InvalidAnswer("no such range")
+    for _ in range(20):
+        assert await world.read() == TWO
+        world.clock.shift(0.01)
+    assert requests(world.a) == 20
+    world.a.error = None
+    assert await world.read() == ONE
+
+
+async def test_where_all_are_of_no_use_one_request_a_second_finds_out_whether_they_are(world: World) -> None:
+    world.a.write(ONE)
+    world.a.error = world.b.error = Unauthenticated("the keys have expired")
+    for _ in range(20):
+        with pytest.raises(OriginError, match="expired"):
+            await world.read()
+        world.clock.shift(0.01)
+    asked = requests(world.a)
+    for _ in range(10):
+        with pytest.raises(Unavailable, match="expired"):
+            await world.read()
+    assert requests(world.a) == asked
+    world.a.error = None
+    world.clock.shift(1)
     assert await world.read() == ONE
 
 
