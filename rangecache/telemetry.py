@@ -187,6 +187,8 @@ class Metrics:
         )
         self.disk_writes_dropped = Gauge("disk_writes_dropped_total", "Blocks not written: queue full, disk ro or off.")
         self.disk_state = Gauge("disk_state", "1 for the state that the disk tier is in: rw, ro or off.", ("state",))
+        self.disk_open_files = Gauge("disk_open_files", "Verified blocks on disk that are kept open.")
+        self.disk_page_cache_reads = Gauge("disk_page_cache_reads_total", "Parts of such blocks read without a thread.")
         self.coalesced = Counter("coalesced_total", "Times that a reader joined a fetch that was already under way.")
         self.prefetch_blocks = Counter(
             "prefetch_blocks_total", "Blocks fetched ahead of readers, by whether one came for them.", ("outcome",)

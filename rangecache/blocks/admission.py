@@ -42,6 +42,11 @@ class Admission(Protocol[K]):
         """A newcomer, or a new size of a name that is held. The bound may be broken until `evict` is called."""
         ...
 
+    def wants(self, key: K, size_bytes: int, limit_bytes: int) -> bool:
+        """A use of a name that is not held and need not be, since its data can be had for little: whether it has been
+        used more than those who would have to go for it, and should be held. The use is noted."""
+        ...
+
     def remove(self, key: K) -> None:
         """The name has gone for another reason than eviction; nothing happens if it was not held."""
         ...
@@ -84,6 +89,10 @@ class LRU(Generic[K]):
         """As `Admission.admit`."""
         self.held_bytes += size_bytes - self._sizes.pop(key, 0)
         self._sizes[key] = size_bytes
+
+    def wants(self, key: K, size_bytes: int, limit_bytes: int) -> bool:
+        """As `Admission.wants`. Whoever was used last stays longest, so always."""
+        return True
 
     def remove(self, key: K) -> None:
         """As `Admission.remove`."""

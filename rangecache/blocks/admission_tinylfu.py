@@ -59,6 +59,8 @@ WEIGHED_SHARE_MAX: Final = 0.3
 GHOSTS: Final = 0.4
 """Ghosts of either kind for each name that is held. With half as many a window that is wider than the tier is not seen;
 with twice as many a full scan is taken for one."""
+OUTSIDE: Final = 4
+"""And so many places, for each name that is held, for those that are read without being held."""
 COMPARED_MIN: Final = 256
 """How rare the two kinds are is told from so many of the latest ghosts, or from as many as there are names."""
 ADDED_MIN: Final = 1e-9
@@ -83,6 +85,7 @@ class WTinyLFU(Generic[K]):
         self.touch: Callable[[K], None] = self._touched.append
         self._turned_down = Ghosts()
         self._evicted = Ghosts()
+        self._outside = Ghosts()
         self._reset()
 
     def _reset(self) -> None:
@@ -110,13 +113,36 @@ class WTinyLFU(Generic[K]):
             self._resize(slot, size_bytes)
             self._use(slot)
             return
-        uses = self._recall(self._index.fingerprint(key), size_bytes)
-        self._add(key, size_bytes, _WINDOW, min(uses + 1, _COUNT))
+        fingerprint = self._index.fingerprint(key)
+        uses = self._outside.take(fingerprint) or self._recall(fingerprint, size_bytes) + 1
+        self._add(key, size_bytes, _WINDOW, min(uses, _COUNT))
+        self._came(uses, size_bytes)
+
+    def wants(self, key: K, size_bytes: int, limit_bytes: int) -> bool:
+        """As `Admission.wants`: those who would go are the first of the main part, as if the name were just leaving the
+        window. The window learns from it as from a newcomer."""
+        self._work_off()
+        fingerprint = self._index.fingerprint(key)
+        uses = min(_COUNT, (self._outside.take(fingerprint) or self._recall(fingerprint, size_bytes)) + 1)
+        self._outside.fit(OUTSIDE * len(self._index))
+        self._outside.add(fingerprint, uses)
+        self._came(uses, size_bytes)
+        excess_bytes = self.held_bytes + size_bytes - limit_bytes
+        for segment in (_PROBATION, _PROTECTED, _WINDOW):
+            rival = self._lists.first(segment)
+            while rival >= _SEGMENTS and uses > 0 and excess_bytes > 0:
+                uses -= self._states[rival] & _COUNT
+                excess_bytes -= self._lists.sizes[rival]
+                rival = self._lists.after[rival]
+        return uses > 0
+
+    def _came(self, uses: int, size_bytes: int) -> None:
+        """Let time go on by a newcomer, who has been used so often until now."""
         self._epoch_bytes += size_bytes
         if self._epoch_bytes * EPOCHS > self.held_bytes:
             self._epoch_bytes = 0
             self._epoch = (self._epoch + 1) & 0xFF
-        self._uses += uses > 0  # so a scan, of whatever length, ages nobody
+        self._uses += uses > 1  # so a scan, of whatever length, ages nobody
         if self._uses > AGEING * len(self._index):
             self._age()
 
@@ -195,6 +221,7 @@ class WTinyLFU(Generic[K]):
         self._states = self._states.translate(_HALVED)
         self._turned_down.age(_HALVED)
         self._evicted.age(_HALVED)
+        self._outside.age(_HALVED)
 
     # --- going --------------------------------------------------------------------------------------------------
 

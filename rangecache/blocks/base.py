@@ -62,6 +62,15 @@ class BlockStore(Protocol):
         """The block if it is resident and verified, at once. None: not resident, or not without waiting."""
         ...
 
+    def peek_part(self, key: BlockKey, start: int, end: int) -> memoryview | None:
+        """The bytes [start, end) of a verified block, at once. None: not without waiting, or it is time for the whole
+        block to be read."""
+        ...
+
+    def has_parts(self, key: BlockKey) -> bool:
+        """Whether `peek_part` is likely to find parts of the block."""
+        ...
+
     def contains(self, key: BlockKey) -> bool:
         """Whether `get` is likely to find the block; at once, without touching recency."""
         ...

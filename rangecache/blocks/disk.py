@@ -9,6 +9,9 @@ state. The order of things, as far as it matters:
   queued. So what a read finds out about a file (gone, damaged) is still true when the index is told.
 - Somebody else may delete or change files at any time. Every read is verified, and an index entry without its file is
   dropped when the file is missed.
+- A file that has been verified stays open (`disk_descriptors.py`), and parts of it are read on the event loop as long
+  as the page cache has them and nobody has changed it. It is closed before its block leaves the policy, is read anew by
+  a thread, or is written over.
 """
 
 from __future__ import annotations
@@ -20,11 +23,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from rangecache.aio.tasks import Background
+from rangecache.blocks.admission_departures import Departures
 from rangecache.blocks.admission_index import DigestIndex
 from rangecache.blocks.admission_tinylfu import WTinyLFU
 from rangecache.blocks.base import Forgotten, TierStats, exact
 from rangecache.blocks.disk_bounds import Bounds
 from rangecache.blocks.disk_census import DiskCensus
+from rangecache.blocks.disk_descriptors import Descriptors, descriptor_limit
 from rangecache.blocks.disk_favourites import Favourites
 from rangecache.blocks.disk_files import BlockFiles, block_name, disk_bytes
 from rangecache.blocks.disk_folder import DiskFolder
@@ -43,6 +48,7 @@ if TYPE_CHECKING:
     from rangecache.aio.clock import Clock
     from rangecache.blocks.admission import Admission
     from rangecache.blocks.base import Held
+    from rangecache.blocks.disk_verified import Opened
     from rangecache.blocks.outlook import Outlook
     from rangecache.model import BlockKey, ObjectRef
 
@@ -52,6 +58,9 @@ THREADS: Final = WRITERS + 4
 """So at least three threads are left for reads, whatever is written, listed or evicted."""
 QUEUE_BYTES: Final = 64 * 1024 * 1024
 """Blocks that wait to be written; more are dropped. About a tenth of a second of a good disk's work."""
+READS_A_USE: Final = 16
+"""So many parts of a block that are read from the page cache count as one use, when the tier above decides if it wants
+the block: what memory saves of each is a fraction of what it costs to get the block there."""
 FORGET_TIMEOUT_S: Final = 60
 """How long a purge waits for a directory that is being looked through, and for the disk to delete anything."""
 CLOSE_TIMEOUT_S: Final = 5
@@ -75,15 +84,20 @@ class DiskTier:
         clock: Clock,
         policy: Admission[bytes] | None = None,
         favourites: Callable[[], Iterable[tuple[BlockKey, memoryview]]] = tuple,
+        wanted: Callable[[BlockKey, int], bool] = lambda _key, _size_bytes: False,
     ) -> None:
-        """`favourites` says what is read again and again from the tier above: see `disk_favourites.py`."""
+        """`favourites` says what is read again and again from the tier above: see `disk_favourites.py`. `wanted` says
+        of a block that is read here whether the tier above would keep it, and counts that use of it."""
         self.directory = os.fspath(directory)
         self._limit_bytes = limit_bytes
         self._clock = clock
-        self._policy: Admission[bytes] = WTinyLFU(DigestIndex()) if policy is None else policy
+        self._wanted = wanted
+        self._descriptors = Descriptors(self.directory, descriptor_limit())
+        usual: Admission[bytes] = WTinyLFU(DigestIndex()) if policy is None else policy
+        self._policy: Admission[bytes] = Departures(usual, self._descriptors.drop)
         self._queue = WriteQueue(QUEUE_BYTES)
         self._files = BlockFiles(self.directory)
-        self._health = DiskHealth(self.directory, clock)
+        self._health = DiskHealth(self.directory, clock, self._descriptors.clear)
         self._threads = Threads(THREADS, "disk-cache")
         self._background = Background()
         self._reads = Reads(self._threads, clock)
@@ -115,6 +129,8 @@ class DiskTier:
         self._census = DiskCensus(self._files, self._policy, self._queue, self._writer, self._threads)
         self._closing = False
         self._checksum_errors = 0
+        self.reads_without_thread = 0
+        """Parts of blocks that came from the page cache on the event loop."""
 
     # --- reading and writing ------------------------------------------------------------------------------------
 
@@ -122,6 +138,25 @@ class DiskTier:
         """The block if it is still in the write queue; what is on disk cannot be had without waiting."""
         queue = self._queue
         return queue.find(block_name(key)) if queue.held_bytes else None
+
+    def peek_part(self, key: BlockKey, start: int, end: int) -> memoryview | None:
+        """The bytes [start, end) of a block that was verified, if the page cache has them. None: the block has to be
+        read and verified as a whole, or should be, as the tier above wants it."""
+        file = self._descriptors.find(key)
+        if file is None:
+            return None
+        part = file.read(start, end)
+        if part is None or (not file.reads % READS_A_USE and self._wanted(key, file.data_bytes)):
+            self._descriptors.drop(file.name)
+            return None
+        self._policy.touch(file.name)
+        self._index.changed = True
+        self.reads_without_thread += 1
+        return part
+
+    def has_parts(self, key: BlockKey) -> bool:
+        """Whether the block is open. One that the tier above wants is not."""
+        return self._descriptors.find(key) is not None
 
     def contains(self, key: BlockKey) -> bool:
         """Whether the index or the queue has the block; while the index is incomplete, whether it may be on disk."""
@@ -143,20 +178,35 @@ class DiskTier:
             return None
         reading = self._reads.join(name)
         if reading is None:
-            reading = self._reads.start(name, partial(self._files.read, name, key), partial(self._after_read, name))
+            # What it brings from the disk must not be handed out before it has been verified.
+            self._descriptors.drop(name)
+            foreign = self._writer.is_spare(name)
+            after = partial(self._after_read, name, foreign)
+            reading = self._reads.start(name, partial(self._files.read, name, key), after)
         try:
-            return await asyncio.shield(reading)
+            return (await asyncio.shield(reading)).data
         except (FileNotFoundError, FrameError):
             return None
         except OSError as error:
             raise TierError(f"a block could not be read from {self.directory}: {error.strerror}") from error
 
-    def _after_read(self, name: bytes, reading: asyncio.Future[memoryview]) -> None:
-        """Settle the accounts once for all who waited, also if none of them is left."""
-        error = None if reading.cancelled() else reading.exception()
+    def _after_read(self, name: bytes, foreign: bool, reading: asyncio.Future[Opened]) -> None:
+        """Settle the accounts once for all who waited, also if none of them is left. Nothing is kept open of a file
+        that may have been `foreign`: one that a thread was writing over."""
         self._index.changed = True
-        match error:
-            case FrameError():
+        if reading.cancelled():
+            return
+        match reading.exception():
+            case None:
+                file, held = reading.result().file, name in self._policy
+                usable = held and self._readable and not foreign
+                if usable and not self._wanted(file.key, file.data_bytes):
+                    self._descriptors.keep(file)
+                else:
+                    file.close()
+                if held:
+                    self._policy.touch(name)
+            case FrameError() as error:
                 self._index.missed(name)
                 self._policy.remove(name)
                 self._checksum_errors += 1
@@ -174,8 +224,6 @@ class DiskTier:
                 self._policy.remove(name)
             case OSError() as error:
                 self._health.read_failed(error)
-            case _ if name in self._policy:
-                self._policy.touch(name)
 
     def keep(self, key: BlockKey, data: memoryview) -> None:
         """Queue the block for writing unless it is there. A full queue, or a disk that is not written now, drops it;
@@ -258,6 +306,7 @@ class DiskTier:
     async def aclose(self) -> None:
         """Write what is queued and the index, within bounds of time, then give the directory to whoever is next."""
         self._closing = True
+        self._descriptors.clear()
         await self._writer.finish(CLOSE_TIMEOUT_S, self._clock)
         await self._background.aclose()
         saving = asyncio.ensure_future(self._folder.save_last())
@@ -283,6 +332,11 @@ class DiskTier:
     def queued(self) -> tuple[int, int]:
         """Bytes that wait in memory until they are written, and their bound."""
         return self._queue.held_bytes, QUEUE_BYTES
+
+    @property
+    def descriptors(self) -> tuple[int, bool | None]:
+        """How many blocks are open, and whether the file system can read without waiting; None until it is known."""
+        return len(self._descriptors), self._descriptors.supported
 
     @property
     def is_known(self) -> bool:

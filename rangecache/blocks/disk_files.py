@@ -18,11 +18,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rangecache.blocks.disk_bounds import Free
+from rangecache.blocks.disk_verified import READ_FLAGS, open_verified
 from rangecache.blocks.framing import (
     FORMAT_VERSION,
     HEADER_BYTES_MAX,
     FrameError,
-    check,
     encode_header,
     header_bytes,
     read_identity,
@@ -32,6 +32,7 @@ from rangecache.model import identity_digest
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from rangecache.blocks.disk_verified import Opened
     from rangecache.model import BlockKey, ObjectRef
 
 _PAGE_BYTES: Final = 4096  # what file systems give out at least; a file is counted in whole ones
@@ -39,12 +40,8 @@ _SHELF: Final = re.compile(r"[0-9a-f]{2}", re.ASCII)
 _NAME: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 PREFIX_BYTES: Final = 16
 _DIGEST_HEX: Final = 2 * PREFIX_BYTES
-# Open flags of a read: nothing that somebody put at a block's path (link, pipe, device) is followed or waited for.
-_READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OVERWRITE_FLAGS: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE_FLAGS: Final = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-# What `open` says to a link (O_NOFOLLOW) and to a socket: there is something, and it is no block.
-_NO_REGULAR_FILE: Final = (errno.ELOOP, errno.EMLINK, errno.ENXIO)
 # The largest block there can be (`cache.block_size` goes up to 16 MiB) and a header with the longest of keys.
 FILE_BYTES_MAX: Final = 17 * 1024 * 1024
 # As large as a usual block, so that a file system with a last free page does not pass for a healthy one.
@@ -127,13 +124,14 @@ class BlockFiles:
                 os.unlink(temporary)
             raise
 
-    def read(self, name: bytes, key: BlockKey) -> memoryview:
-        """The block, verified. Raises `FileNotFoundError`, `FrameError` (the file has been removed), `OSError`."""
+    def read(self, name: bytes, key: BlockKey) -> Opened:
+        """The block, verified, and its file, which the caller has to close. Raises `FileNotFoundError`, `FrameError`
+        (the file has been removed), `OSError`."""
         path = self.path(name)
         with suppress(FrameError):  # then once more, in case the fault was on the way and not on the disk
-            return memoryview(_read_verified(path, key))
+            return open_verified(path, name, key)
         try:
-            return memoryview(_read_verified(path, key))
+            return open_verified(path, name, key)
         except FrameError:
             self.discard(path)
             raise
@@ -157,7 +155,7 @@ class BlockFiles:
 
     def ref(self, name: bytes) -> ObjectRef | None:
         """Whose block this is, as its header says; None where it cannot be read or says something else."""
-        with suppress(OSError, FrameError), open(os.open(self.path(name), _READ_FLAGS), "rb", buffering=0) as file:
+        with suppress(OSError, FrameError), open(os.open(self.path(name), READ_FLAGS), "rb", buffering=0) as file:
             ref = read_identity(file.read(HEADER_BYTES_MAX)).ref
             if object_prefix(ref) == name[:PREFIX_BYTES]:
                 return ref
@@ -278,25 +276,3 @@ def _size_of(path: str) -> int:
 
 def _is_named(text: str, shelf: str) -> bool:
     return _NAME.fullmatch(text) is not None and text.startswith(shelf, _DIGEST_HEX)
-
-
-def _read_verified(path: str, key: BlockKey) -> bytes:
-    header_length = header_bytes(key.identity())
-    try:
-        descriptor = os.open(path, _READ_FLAGS)
-    except OSError as error:
-        if error.errno in _NO_REGULAR_FILE:
-            raise FrameError("there is no regular file") from error
-        raise
-    try:
-        about = os.fstat(descriptor)
-        data_bytes = about.st_size - header_length
-        if not stat.S_ISREG(about.st_mode):
-            raise FrameError("there is no regular file")
-        if not 0 <= data_bytes <= key.block_bytes:
-            raise FrameError(f"the file's length of {about.st_size} bytes cannot be that of the block")
-        header, data = os.read(descriptor, header_length), os.read(descriptor, data_bytes)
-    finally:
-        os.close(descriptor)
-    check(header, data, key)
-    return data

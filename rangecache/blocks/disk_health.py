@@ -15,6 +15,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rangecache.aio.clock import Clock
 
 logger = logging.getLogger(__name__)
@@ -28,9 +30,11 @@ _OUR_OWN_SHORTAGE: Final = (errno.EMFILE, errno.ENFILE)  # says nothing about th
 class DiskHealth:
     """The state of one cache directory, and why."""
 
-    def __init__(self, directory: str, clock: Clock) -> None:
+    def __init__(self, directory: str, clock: Clock, on_off: Callable[[], None] = lambda: None) -> None:
+        """`on_off` is called when the state becomes `off`."""
         self._directory = directory
         self._clock = clock
+        self._on_off = on_off
         self._read_errors: deque[float] = deque(maxlen=READ_ERRORS_MAX)
         self._probe_at = 0.0
         self.state = "off"
@@ -85,6 +89,8 @@ class DiskHealth:
         if (state, reason) == (self.state, self.reason):
             return
         self.state, self.reason = state, reason
+        if state == "off":
+            self._on_off()
         if state == "rw":
             logger.info("disk cache %s is in use", self._directory)
         elif state == "ro":

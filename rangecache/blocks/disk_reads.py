@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rangecache.aio.clock import Clock
+    from rangecache.blocks.disk_verified import Opened
     from rangecache.blocks.threads import Threads
 
 READ_TIMEOUT_S: Final = 5.0
@@ -24,7 +25,8 @@ CHECK_INTERVAL_S: Final = 1.0
 
 
 class _Read(NamedTuple):
-    result: asyncio.Future[memoryview]
+    result: asyncio.Future[Opened]
+    after: Callable[[asyncio.Future[Opened]], None]
     since_s: float
 
 
@@ -39,23 +41,23 @@ class Reads:
     def __contains__(self, name: object) -> bool:
         return name in self._reads
 
-    def join(self, name: bytes) -> asyncio.Future[memoryview] | None:
+    def join(self, name: bytes) -> asyncio.Future[Opened] | None:
         """The read of this block, if it is under way. Await it through `asyncio.shield`."""
         read = self._reads.get(name)
         return None if read is None else read.result
 
     def start(
-        self, name: bytes, work: Callable[[], memoryview], after: Callable[[asyncio.Future[memoryview]], None]
-    ) -> asyncio.Future[memoryview]:
-        """Read a block on a thread; `after` is called once when that has ended or is given up, whoever still waits.
+        self, name: bytes, work: Callable[[], Opened], after: Callable[[asyncio.Future[Opened]], None]
+    ) -> asyncio.Future[Opened]:
+        """Read a block on a thread; `after` is called once when that has ended or is given up, whoever still waits. If
+        it has ended well, the open file is to be closed there.
 
         A read that takes too long ends with `TimeoutError`, which is an `OSError`.
         """
-        result: asyncio.Future[memoryview] = asyncio.get_running_loop().create_future()
-        result.add_done_callback(after)
-        read = self._reads[name] = _Read(result, self._clock.monotonic())
+        result: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
+        read = self._reads[name] = _Read(result, after, self._clock.monotonic())
 
-        def work_if_wanted() -> memoryview:
+        def work_if_wanted() -> Opened:
             if result.done():  # it waited for a thread until it was given up
                 raise TimeoutError
             return work()
@@ -63,10 +65,10 @@ class Reads:
         self._threads.submit(work_if_wanted).add_done_callback(partial(self._pass_on, name, read))
         return result
 
-    def _pass_on(self, name: bytes, read: _Read, work: asyncio.Future[memoryview]) -> None:
+    def _pass_on(self, name: bytes, read: _Read, work: asyncio.Future[Opened]) -> None:
         if read.result.done():  # too late; whatever it found out may no longer be true
-            if not work.cancelled():
-                work.exception()
+            if not work.cancelled() and work.exception() is None:
+                work.result().file.close()
             return
         del self._reads[name]
         if work.cancelled():
@@ -75,6 +77,7 @@ class Reads:
             read.result.set_exception(error)
         else:
             read.result.set_result(work.result())
+        read.after(read.result)  # at once: nobody may find the block neither being read nor settled
 
     async def watch(self) -> None:
         """Give up what takes too long, for ever."""
@@ -85,3 +88,4 @@ class Reads:
             for name in overdue:
                 read = self._reads.pop(name)
                 read.result.set_exception(TimeoutError(errno.ETIMEDOUT, f"no answer for {READ_TIMEOUT_S:g} s"))
+                read.after(read.result)

@@ -79,6 +79,7 @@ class DiskWriter:
         self._background = background
         self._writers: set[asyncio.Task[None]] = set()
         self._batches: set[asyncio.Future[None]] = set()
+        self._spares: list[frozenset[bytes]] = []
         self._open = False
         self.evictions = 0
         self.dropped = 0
@@ -140,6 +141,11 @@ class DiskWriter:
         if error.errno in _FULL:
             await self._evict(self._policy.held_bytes * 7 // 8)
 
+    def is_spare(self, name: bytes) -> bool:
+        """Whether a thread may just be writing over the file at this block's path, which is then another block's, even
+        if the block itself has come back meanwhile."""
+        return any(name in spares for spares in self._spares)
+
     def _measured(self, free: Free) -> None:
         self._bounds.measure(free, self._policy.held_bytes, len(self._policy))
         if self._bounds.reason:
@@ -192,7 +198,8 @@ class DiskWriter:
             # A file that is just being read, or can still be found by its path, is deleted and not written over: its
             # reader is to get it whole.
             spares = [name for name in evicted if name not in self._reads] if self._index.known else []
-            written = await self._threads.run(self._write_files, evicted, spares[: len(admitted)], admitted)
+            del spares[len(admitted) :]
+            written = await self._write_over(evicted, spares, admitted)
         finally:
             for block in batch:
                 self._queue.done(block)
@@ -208,6 +215,16 @@ class DiskWriter:
         if written.error is not None:
             self._health.write_failed(written.error)
             await self.give_way(written.error)
+
+    async def _write_over(
+        self, evicted: Sequence[bytes], spares: Sequence[bytes], blocks: Sequence[QueuedBlock]
+    ) -> _Written:
+        names = frozenset(spares)
+        self._spares.append(names)
+        writing = self._threads.submit(self._write_files, evicted, spares, blocks)
+        # Not when the caller is done: if he is cancelled, the thread goes on.
+        writing.add_done_callback(lambda _: self._spares.remove(names))
+        return await asyncio.shield(writing)
 
     def _hold_again(self, stuck: Sequence[tuple[bytes, int]]) -> None:
         for name, size_bytes in stuck:

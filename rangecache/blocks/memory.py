@@ -50,6 +50,20 @@ class MemoryTier:
             self._touch(key)
         return view
 
+    def peek_part(self, key: BlockKey, start: int, end: int) -> memoryview | None:
+        """As `peek`."""
+        view = self.peek(key)
+        return None if view is None else view[start:end]
+
+    def has_parts(self, key: BlockKey) -> bool:
+        """As `contains`."""
+        return key in self._views
+
+    def wants(self, key: BlockKey, size_bytes: int) -> bool:
+        """Whether a block that is read below should be here: `keep` would let it stay. Notes this use of it."""
+        size_bytes += ENTRY_OVERHEAD_BYTES
+        return size_bytes <= self._limit_bytes and self._policy.wants(key, size_bytes, self._limit_bytes)
+
     def contains(self, key: BlockKey) -> bool:
         """Whether the block is here; recency stays as it is."""
         return key in self._views

@@ -26,6 +26,7 @@ class Tiers:
     def __init__(self, tiers: Sequence[BlockStore]) -> None:
         self._tiers = tuple(tiers)
         self._first = self._tiers[0]
+        self._slower = self._tiers[1:]
         self._broken: set[str] = set()
         self._forgets = 0
         self._forgetting: list[Collection[ObjectRef]] = []  # under way
@@ -36,12 +37,26 @@ class Tiers:
         """The block if the first tier has it."""
         return self._first.peek(key)
 
+    def peek_part(self, key: BlockKey, start: int, end: int) -> memoryview | None:
+        """The bytes [start, end) of a block that is not in the first tier, if a slower one has them at once. They stay
+        there."""
+        for tier in self._slower:
+            part = tier.peek_part(key, start, end)
+            if part is not None:
+                return part
+        return None
+
+    def has_parts(self, key: BlockKey) -> bool:
+        """Whether any tier is likely to have parts of the block."""
+        return any(tier.has_parts(key) for tier in self._tiers)
+
     def contains(self, key: BlockKey) -> bool:
         """Whether any tier is likely to have the block."""
         return any(tier.contains(key) for tier in self._tiers)
 
-    async def find(self, key: BlockKey) -> tuple[memoryview, str] | None:
-        """The verified block and the name of the tier that had it, or None. It is then in all faster tiers too."""
+    async def find(self, key: BlockKey, *, part: bool = False) -> tuple[memoryview, str] | None:
+        """The verified block and the name of the tier that had it, or None. It is then in all faster tiers too, unless
+        only a `part` of it is wanted, and parts of it can be had at once from now on."""
         forgets = self._forgets
         for position, tier in enumerate(self._tiers):
             try:
@@ -52,7 +67,8 @@ class Tiers:
             if data is not None:
                 self._note_success(tier.name)
                 # What was forgotten while it was read is handed out, but must not climb up again.
-                if forgets == self._forgets and not self.is_forgetting(key.ref):
+                forgotten = forgets != self._forgets or self.is_forgetting(key.ref)
+                if not forgotten and not (part and tier.has_parts(key)):
                     self._fill(self._tiers[:position], key, data)
                 return data, tier.name
         return None

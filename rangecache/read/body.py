@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from rangecache.errors import BudgetExhausted, TransientError
 from rangecache.ranges import block_indices
+from rangecache.read.at_hand import PART_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Container, Iterator, Sequence
@@ -236,10 +237,13 @@ class BodyReader:
                 if piece is not None:
                     return piece, "origin"
             block, source = self._tiers.peek(key), "memory"
+            offset = index * self._known.block_bytes
+            start, stop = position - offset, min(end - offset, self._known.block_bytes)
             if block is None and not self._fetcher.flying(key):
-                block, source = await self._tiers.find(key) or (None, "")
+                part = stop - start <= PART_BYTES_MAX
+                if part and (piece := self._tiers.peek_part(key, start, stop)) is not None:
+                    return piece, "origin" if index in self._prefetched else "disk"
+                block, source = await self._tiers.find(key, part=part) or (None, "")
             if block is not None:
-                offset = index * self._known.block_bytes
-                found_in = "origin" if index in self._prefetched else source
-                return block[position - offset : end - offset], found_in
+                return block[start:stop], "origin" if index in self._prefetched else source
             self._attach(self._fetcher.claim(self._known, needed, "demand", needed=index))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from rangecache.errors import GenerationGone, NotCached, NotFound, NotStorable, RangeIgnored
 from rangecache.ranges import ByteRange, block_indices
+from rangecache.read.at_hand import AtHand
 from rangecache.read.body import BodyReader
 from rangecache.read.bypass import Bypass
 from rangecache.read.conditions import Decision, decide
@@ -66,6 +67,8 @@ class RangeReader:
     ) -> None:
         """`stores` and `allowance`: see `Bypass`."""
         self._tiers = tiers
+        at_hand = AtHand(tiers)
+        self._in_memory, self._with_disk = at_hand.in_memory, at_hand.with_disk
         self._catalog = catalog
         self._fetcher = fetcher
         self._prefetcher = prefetcher
@@ -115,11 +118,15 @@ class RangeReader:
             return None
         if request.head or not decision.ranges:
             return Reply(decision.status, known.meta, HIT_MEMORY, known.age(now))
-        views = self._resident(known, decision.ranges, most_bytes)
+        disk_bytes = 0
+        views = self._in_memory(known, decision.ranges, most_bytes)
         if views is None:
-            return None
+            found = self._with_disk(known, decision.ranges, most_bytes)
+            if found is None:
+                return None
+            views, disk_bytes = found
         self._habits.read(request.ref)
-        cache = self._taken(known, decision.ranges, sum(map(len, views)))
+        cache = self._taken(known, decision.ranges, sum(map(len, views)), disk_bytes)
         return Reply(decision.status, known.meta, cache, known.age(now), decision.ranges, views)
 
     def peek(self, ref: ObjectRef, start: int, end: int, most_bytes: int) -> Peeked | None:
@@ -137,46 +144,43 @@ class RangeReader:
         index = start // block_bytes
         offset = index * block_bytes
         if end - offset > block_bytes:
-            views = self._resident(known, (ByteRange(start, end),), most_bytes)
+            views = self._in_memory(known, (ByteRange(start, end),), most_bytes)
             if views is None:
-                return None
+                return self._peek_disk(known, start, end, most_bytes, now)
         else:
             block = self._tiers.peek(known.block_key(index))
             if block is None:
-                return None
+                return self._peek_disk(known, start, end, most_bytes, now)
             views = [block[start - offset : end - offset]]
         self._habits.read(ref)
         if meta.generation in self._watched:
-            cache = self._taken(known, (ByteRange(start, end),), end - start)
+            cache = self._taken(known, (ByteRange(start, end),), end - start, 0)
         else:
             cache = HIT_MEMORY
             self._served_from_memory[ref.provider].value += end - start
         return meta, cache, known.age(now), end, views
 
-    def _taken(self, known: Known, ranges: tuple[ByteRange, ...], length: int) -> CacheStatus:
-        """Count an answer out of memory, and tell those who fetch ahead of it; how it came about."""
+    def _peek_disk(self, known: Known, start: int, end: int, most_bytes: int, now: float) -> Peeked | None:
+        """As `peek`, with bytes from disk that need no waiting."""
+        ranges = (ByteRange(start, end),)
+        found = self._with_disk(known, ranges, most_bytes)
+        if found is None:
+            return None
+        views, disk_bytes = found
+        self._habits.read(known.meta.ref)
+        cache = self._taken(known, ranges, end - start, disk_bytes)
+        return known.meta, cache, known.age(now), end, views
+
+    def _taken(self, known: Known, ranges: tuple[ByteRange, ...], length: int, disk_bytes: int) -> CacheStatus:
+        """Count an answer that was given at once, and tell those who fetch ahead of it; how it came about."""
         track = self._watched.get(known.meta.generation)
         if track is not None and self._prefetcher.hit(track, ranges):
             self._served.cell(known.meta.ref.provider, "origin").value += length
             return PREFETCHED
-        self._served_from_memory[known.meta.ref.provider].value += length
-        return HIT_MEMORY
-
-    def _resident(self, known: Known, ranges: tuple[ByteRange, ...], most_bytes: int) -> list[memoryview] | None:
-        """The bytes of all ranges, if every block is in memory and they are not too many."""
-        block_bytes, peek = known.block_bytes, self._tiers.peek
-        views, total = [], 0
-        for wanted in ranges:
-            total += wanted.end - wanted.start
-            if total > most_bytes:
-                return None
-            for index in block_indices(wanted, block_bytes):
-                block = peek(known.block_key(index))
-                if block is None:
-                    return None
-                offset = index * block_bytes
-                views.append(block[max(0, wanted.start - offset) : wanted.end - offset])
-        return views
+        if disk_bytes:
+            self._served.cell(known.meta.ref.provider, "disk").value += disk_bytes
+        self._served_from_memory[known.meta.ref.provider].value += length - disk_bytes
+        return HIT_DISK if disk_bytes else HIT_MEMORY
 
     # --- with waiting ---------------------------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
 """The answer that is given most, in the fewest steps: the connection's last request again, with other numbers in its
-Range, for bytes that are in memory.
+Range, for bytes that are in memory or in the page cache.
 
 Everything is asked that the usual way asks (the Host, the access rules, freshness, recency) and counted as there, of
 the same rooms; what is left out is what the last head has told already, and objects that would carry a few numbers from

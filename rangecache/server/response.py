@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from rangecache.httpdate import format_http_date
-from rangecache.read.messages import HIT_MEMORY
+from rangecache.read.messages import HIT_DISK, HIT_MEMORY
 from rangecache.server.autoindex import POLICY
 from rangecache.server.fields import content_type, object_fields, other_fields, policy
 from rangecache.server.multipart import Framer
@@ -98,7 +98,7 @@ class HeadPrinter:
         self._request_number = 0
         self._run = secrets.token_hex(2).encode()
         self._date = b""
-        self._hit_memory = _status_text(HIT_MEMORY)
+        self._hit_memory, self._hit_disk = _status_text(HIT_MEMORY), _status_text(HIT_DISK)
         self.tick()
 
     def tick(self) -> None:
@@ -206,7 +206,9 @@ class HeadPrinter:
         return _Template(meta, whole, partial, not_modified, kind)
 
     def _said(self, cache: CacheStatus) -> bytes:
-        return self._hit_memory if cache is HIT_MEMORY else _status_text(cache)
+        if cache is HIT_MEMORY:
+            return self._hit_memory
+        return self._hit_disk if cache is HIT_DISK else _status_text(cache)
 
     def _end_template(self) -> str:
         run = self._run.decode()

@@ -29,6 +29,8 @@ def watch(program: Program) -> None:
     if program.disk is not None:
         disk = program.disk
         metrics.disk_writes_dropped.watch(lambda: [((), disk.stats().writes_dropped)])
+        metrics.disk_open_files.watch(lambda: [((), disk.descriptors[0])])
+        metrics.disk_page_cache_reads.watch(lambda: [((), disk.reads_without_thread)])
         metrics.disk_state.watch(
             lambda: [((state,), float(disk.stats().state == state)) for state in ("rw", "ro", "off")]
         )

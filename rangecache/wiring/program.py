@@ -14,6 +14,7 @@ from rangecache.aio.budget import RetryBudget
 from rangecache.aio.flights import Flights
 from rangecache.aio.tasks import Background
 from rangecache.blocks.disk import DiskTier
+from rangecache.blocks.disk_descriptors import descriptor_limit
 from rangecache.blocks.memory import MemoryTier
 from rangecache.blocks.tiers import Tiers
 from rangecache.jobs.record import Recorder
@@ -42,7 +43,7 @@ from rangecache.server.api.purge import purge_routes
 from rangecache.server.directories import Directories
 from rangecache.server.health import ServerState
 from rangecache.server.hosts import HostGuard
-from rangecache.server.listener import Listener, connection_limit
+from rangecache.server.listener import FILES_RESERVED, Listener, connection_limit
 from rangecache.server.port import DataPort, Limits
 from rangecache.server.request import Router
 from rangecache.server.response import HeadPrinter
@@ -83,7 +84,7 @@ class Program:
         self.budget = RetryBudget(settings.budget.ratio, settings.budget.min_per_second, settings.budget.burst, clock)
         self.origins = Origins(settings, self.metrics, self.budget, clock)
         self.memory = MemoryTier(settings.cache.memory.size)
-        self.disk = _disk_tier(settings, self._favourites, clock)
+        self.disk = _disk_tier(settings, self._favourites, self.memory.wants, clock)
         each: list[BlockStore] = [self.memory] if self.disk is None else [self.memory, self.disk]
         self.tiers = Tiers(each)
         self.records = None if self.disk is None else _catalog_store(self.disk, clock)
@@ -197,6 +198,7 @@ class Program:
         server, allowed = self.settings.server, PatternSet(self.settings.access.allow)
         names = [address.host for address in (server.listen, server.admin_listen) if isinstance(address, TcpAddress)]
         self.guard = HostGuard([*names, *server.hosts])
+        disk_files = 0 if self.disk is None else descriptor_limit()
         router = Router(self.origins.namespaces, lambda ref: str(ref) in allowed, allowed.reaches)
         return DataPort(
             reader=self.reader,
@@ -209,7 +211,7 @@ class Program:
             heads=heads_allowance(),
             clock=self.clock,
             limits=Limits(
-                max_connections=connection_limit(server.max_connections),
+                max_connections=connection_limit(server.max_connections, FILES_RESERVED + disk_files),
                 header_timeout_s=server.header_timeout,
                 keepalive_timeout_s=server.keepalive_timeout,
                 send_timeout_s=server.send_timeout,
@@ -296,10 +298,13 @@ class Program:
 
 
 def _disk_tier(
-    settings: Settings, favourites: Callable[[], Iterable[tuple[BlockKey, memoryview]]], clock: Clock
+    settings: Settings,
+    favourites: Callable[[], Iterable[tuple[BlockKey, memoryview]]],
+    wanted: Callable[[BlockKey, int], bool],
+    clock: Clock,
 ) -> DiskTier | None:
-    wanted = disk_wanted(settings)
-    return None if wanted is None else DiskTier(*wanted, clock, favourites=favourites)
+    place = disk_wanted(settings)
+    return None if place is None else DiskTier(*place, clock, favourites=favourites, wanted=wanted)
 
 
 def _catalog_store(disk: DiskTier, clock: Clock) -> DiskCatalogStore:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,8 +54,9 @@ async def open_tier(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Callabl
         *,
         listed: bool = True,
         policy: Admission[bytes] | None = None,
+        wanted: Callable[[BlockKey, int], bool] = lambda _key, _size_bytes: False,
     ) -> DiskTier:
-        tier = DiskTier(directory, limit_bytes, min_free_bytes, clock, policy)
+        tier = DiskTier(directory, limit_bytes, min_free_bytes, clock, policy, wanted=wanted)
         opened.append(tier)
         await tier.start()
         if listed:
@@ -84,3 +86,25 @@ async def keep(tier: DiskTier, *keys: BlockKey) -> None:
 def path_of(tier: DiskTier, key: BlockKey) -> Path:
     """Where the block's file is."""
     return Path(BlockFiles(tier.directory).path(block_name(key)))
+
+
+def read_and_close(files: BlockFiles, key: BlockKey) -> memoryview:
+    """The verified block; nothing stays open."""
+    opened = files.read(block_name(key), key)
+    opened.file.close()
+    return opened.data
+
+
+def why_no_nowait(folder: Path) -> str:
+    """Why nothing here can be read from the page cache without waiting; empty if it can."""
+    path = folder / "probe"
+    path.write_bytes(b"x")
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.preadv(descriptor, (bytearray(1),), 0, os.RWF_NOWAIT)
+    except (AttributeError, OSError) as error:
+        return f"the file system of {folder} has no RWF_NOWAIT: {error}"
+    finally:
+        os.close(descriptor)
+        path.unlink()
+    return ""

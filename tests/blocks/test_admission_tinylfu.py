@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+from collections import Counter
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -470,3 +472,66 @@ def test_what_was_written_down_is_taken_up_as_it_was(steps: list[tuple[str, int,
         again.restore(each)
     assert list(again.standing()) == list(policy.standing())
     assert again.held_bytes == policy.held_bytes
+
+
+def test_what_is_not_held_is_wanted_while_there_is_room() -> None:
+    store = Store(10)
+    store.hits(range(9))
+    assert store.policy.wants(100, SIZE, store.limit_bytes)
+    store.hits([9])
+    assert not store.policy.wants(101, SIZE, 9 * SIZE)
+
+
+def test_it_is_wanted_when_it_has_been_used_more_than_who_would_go() -> None:
+    """And comes with the uses that were noted, so that it stays when it leaves the window."""
+    store = Store(100)
+    store.hits([*range(100)] * 2)
+    uses = 1
+    while not store.policy.wants(500, SIZE, store.limit_bytes):
+        uses += 1
+    assert 2 <= uses <= 4
+    assert not store.policy.wants(501, SIZE, store.limit_bytes)
+    store.read(500)
+    assert {each.key: each.rank & 0xF for each in store.policy.standing()}[500] == uses
+    store.hits(range(1000, 1300))
+    assert 500 in store.held
+
+
+def test_one_that_would_take_the_place_of_several_has_to_outweigh_them() -> None:
+    store = Store(100)
+    store.hits([*range(100)] * 2)
+    uses = 1
+    while not store.policy.wants(500, 3 * SIZE, store.limit_bytes):
+        uses += 1
+    assert uses >= 4
+
+
+def test_many_that_are_used_as_much_as_those_held_do_not_take_turns() -> None:
+    """Every read of what is held counts, and one in sixteen of what is not: so even chances are no reason to change."""
+    store, drawn = filled(32), random.Random(1)
+    reads, wanted = 50_000, 0
+    touched: Counter[int] = Counter()
+    for _ in range(reads):
+        number = drawn.randrange(512)
+        if number in store.held:
+            store.policy.touch(number)
+            continue
+        touched[number] += 1
+        if touched[number] % 16 == 0 and store.policy.wants(number, SIZE, store.limit_bytes):
+            wanted += 1
+            store.read(number)
+    assert wanted < 0.002 * reads
+
+
+def test_those_that_are_used_most_get_in_by_being_asked_for() -> None:
+    store, drawn = filled(32), random.Random(1)
+    touched: Counter[int] = Counter()
+    for _ in range(50_000):
+        number = 2_000_000 + int(drawn.paretovariate(0.8))
+        if number in store.held:
+            store.policy.touch(number)
+            continue
+        touched[number] += 1
+        if touched[number] % 16 == 0 and store.policy.wants(number, SIZE, store.limit_bytes):
+            store.read(number)
+    assert len(store.held & set(range(2_000_001, 2_000_017))) >= 14

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rangecache.blocks.disk_files import BlockFiles
-from tests.blocks.conftest import BLOCK_BYTES, block_key, content, keep, path_of
+from tests.blocks.conftest import BLOCK_BYTES, block_key, content, keep, path_of, read_and_close
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -203,7 +203,7 @@ async def test_no_flipped_bit_of_a_file_is_ever_served(open_tier: OpenTier) -> N
             files.read(name, KEY)
         assert not path.exists()
         path.write_bytes(sound)
-    assert files.read(name, KEY) == content(KEY)
+    assert read_and_close(files, KEY) == content(KEY)
 
 
 async def test_a_block_found_damaged_while_the_directory_is_listed_is_written_anew(

@@ -9,7 +9,7 @@ import pytest
 
 from rangecache.blocks.disk_files import STORED, BlockFiles, block_name
 from rangecache.model import ObjectRef, identity_digest
-from tests.blocks.conftest import FILE_BYTES, block_key, content
+from tests.blocks.conftest import FILE_BYTES, block_key, content, read_and_close
 
 if TYPE_CHECKING:
     from rangecache.model import BlockKey
@@ -62,7 +62,7 @@ def test_a_spare_file_is_written_over(files: BlockFiles) -> None:
     Path(files.path(block_name(new))).parent.mkdir()
     files.write(block_name(new), new, content(new, 1000), block_name(old))
     assert inode(files, new) == before
-    assert files.read(block_name(new), new) == content(new, 1000)
+    assert read_and_close(files, new) == content(new, 1000)
     assert not os.path.lexists(files.path(block_name(old)))
     assert len([path for path in Path(files.root).rglob("*") if path.is_file()]) == 1
 
@@ -85,7 +85,7 @@ def test_a_spare_that_must_not_be_written_over_is_not(files: BlockFiles, tmp_pat
     if why_not != "its shelf is missing":
         Path(files.path(block_name(new))).parent.mkdir()
     files.write(block_name(new), new, content(new), block_name(old))
-    assert files.read(block_name(new), new) == content(new)
+    assert read_and_close(files, new) == content(new)
     if precious.exists():
         assert precious.read_bytes() == sound
     files.remove([block_name(old)])

@@ -4,16 +4,18 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+import pytest
+
+from rangecache.blocks import disk as disk_module
 from rangecache.blocks.base import STEP, Forgotten, Held
 from rangecache.blocks.memory import ENTRY_OVERHEAD_BYTES, MemoryTier
 from rangecache.blocks.tiers import Tiers
 from rangecache.errors import TierError
-from tests.blocks.conftest import BLOCK_BYTES, FILE_BYTES, block_key, content, keep, path_of
+from tests.blocks.conftest import BLOCK_BYTES, FILE_BYTES, block_key, content, keep, path_of, why_no_nowait
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
-
-    import pytest
+    from pathlib import Path
 
     from rangecache.blocks.base import TierStats
     from rangecache.blocks.disk import DiskTier
@@ -39,6 +41,12 @@ class BrokenTier:
 
     def contains(self, key: BlockKey) -> bool:
         return self.inner.contains(key)
+
+    def peek_part(self, key: BlockKey, start: int, end: int) -> memoryview | None:
+        return None
+
+    def has_parts(self, key: BlockKey) -> bool:
+        return False
 
     async def get(self, key: BlockKey) -> memoryview | None:
         self._fail()
@@ -95,6 +103,42 @@ async def test_it_says_which_tier_had_the_block_and_fills_the_faster_one(open_ti
     assert await tiers.find(KEY) == (content(KEY), "memory")
     assert await tiers.get(KEY) == content(KEY)
     assert await tiers.find(block_key(1)) is None
+
+
+async def test_a_part_of_a_block_on_disk_does_not_bring_the_block_into_memory(
+    open_tier: OpenTier, tmp_path: Path
+) -> None:
+    if why_not := why_no_nowait(tmp_path):
+        pytest.skip(why_not)
+    memory, disk = MemoryTier(10 * ENTRY_BYTES), await open_tier()
+    await keep(disk, KEY)
+    tiers = Tiers([memory, disk])
+    assert tiers.peek_part(KEY, 1, 5) is None
+    assert await tiers.find(KEY, part=True) == (content(KEY), "disk")
+    assert tiers.peek_part(KEY, 1, 5) == content(KEY)[1:5]
+    assert tiers.has_parts(KEY)
+    assert tiers.peek(KEY) is None
+    assert await tiers.find(KEY) == (content(KEY), "disk")
+    assert tiers.peek(KEY) == content(KEY)
+
+
+async def test_a_part_brings_the_block_where_it_cannot_be_had_alone_or_memory_wants_it(
+    open_tier: OpenTier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = MemoryTier(10 * ENTRY_BYTES)
+    tiers = Tiers([wanted, await open_tier(wanted=wanted.wants)])
+    await tiers.put(KEY, content(KEY))
+    await tiers.flush()
+    await wanted.forget({KEY.ref})
+    await tiers.find(KEY, part=True)
+    assert tiers.peek(KEY) == content(KEY)  # there is room
+
+    monkeypatch.setattr(disk_module, "descriptor_limit", lambda: 0)
+    memory, last = MemoryTier(10 * ENTRY_BYTES), await open_tier(directory=tmp_path / "other")
+    await keep(last, KEY)
+    tiers = Tiers([memory, last])
+    await tiers.find(KEY, part=True)
+    assert tiers.peek(KEY) == content(KEY)
 
 
 async def test_a_block_is_kept_by_every_tier_and_copied_at_most_once(open_tier: OpenTier) -> None:

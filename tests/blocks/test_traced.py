@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.blocks.conftest import content
-from tests.blocks.traced import BLOCKS, FILE_BYTES, FORGOTTEN, HELD_BLOCKS, key_of, serving, why_not
+from tests.blocks.conftest import content, why_no_nowait
+from tests.blocks.traced import BLOCKS, FILE_BYTES, FORGOTTEN, HELD_BLOCKS, PAGE_CACHE_CALL, key_of, serving, why_not
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -24,7 +24,18 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.skipif(bool(why_not()), reason=why_not()), pytest.mark.timeout(600)]
 
 CHANGING: Final = ("openat", "write", "writev", "rename", "unlink", "ftruncate", "mkdir")
-CALLS: Final = (*CHANGING, "read", "pread64", "pwrite64", "statfs", "newfstatat", "fstat", "getdents64", "flock")
+LOOKING: Final = (
+    PAGE_CACHE_CALL,
+    "read",
+    "pread64",
+    "pwrite64",
+    "statfs",
+    "newfstatat",
+    "fstat",
+    "getdents64",
+    "flock",
+)
+CALLS: Final = (*CHANGING, *LOOKING)
 PROOF_TURNS: Final = 1  # a quarter of an hour; six would be every error at every call
 ERRORS: Final = ("EIO", "ENOSPC", "EROFS", "EMFILE", "EACCES", "EDQUOT")
 
@@ -105,6 +116,21 @@ async def test_no_failing_call_reaches_a_client(tmp_path: Path) -> None:
     """A sample: the proof takes every number."""
     done = await fail_until_clean(tmp_path, 1, lambda: (1, 3, 8))
     assert {call for call in CALLS if done[call]} >= {*CHANGING, "read", "statfs", "flock"}
+
+
+@pytest.mark.parametrize("fault", ["error=EIO", "error=EAGAIN", "error=EOPNOTSUPP", "retval=0", "retval=10"])
+async def test_a_read_of_the_page_cache_that_fails_or_is_short_is_made_by_a_thread(tmp_path: Path, fault: str) -> None:
+    """All of them, and every other one; `retval` is what the kernel says though nothing was read."""
+    if why_not := why_no_nowait(tmp_path):
+        pytest.skip(why_not)
+    async with serving(tmp_path) as traced:
+        for when in ("1+", "2+2"):
+            place = tmp_path / "cache"
+            shutil.rmtree(place, ignore_errors=True)
+            played = await traced.play("read again", place, f"{PAGE_CACHE_CALL}:{fault}:when={when}")
+            assert played.said["bad"] == []
+            assert (played.said["from disk"] > 5, played.said["state"]) == (True, "rw")
+            assert played.injected > (fault != "error=EOPNOTSUPP")
 
 
 @pytest.mark.prove

@@ -4,8 +4,9 @@
 
 is a server that has everything imported and forks a child for each line of JSON that it reads: the scenario's name and
 its directory. The child prints which threads do its file work and waits; strace is attached to those threads only, so
-sockets and pipes work on; then it plays the scenario and prints what came of it. All file work is done by one thread of
-each pool, so that calls have numbers that mean something.
+sockets and pipes work on, or for reads of the page cache to the one that runs the event loop; then it plays the
+scenario and prints what came of it. All file work is done by one thread of each pool, so that calls have numbers that
+mean something.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 FILE_BYTES: Final = 2 * BLOCK
 HELD_BLOCKS: Final = 8
+PAGE_CACHE_CALL: Final = "preadv2"
 OBJECTS: Final = {f"object-{number}": 1 + number % 3 for number in range(6)}  # and their lengths in blocks
 
 
@@ -123,7 +125,8 @@ def _read_line() -> str:
 
 def _play(request: dict[str, str]) -> None:
     async def ready(threads: list[int]) -> None:
-        print(json.dumps({"pid": os.getpid(), "threads": threads}), flush=True)
+        loop = threading.get_native_id()
+        print(json.dumps({"pid": os.getpid(), "threads": threads, "loop": loop}), flush=True)
         _read_line()
 
     try:
@@ -166,14 +169,15 @@ class Traced:
         """One scenario with one `inject=` expression of strace."""
         await self._send(json.dumps({"scenario": scenario, "directory": str(directory)}))
         began = await self._receive()
-        targets = [part for thread in began["threads"] for part in ("-p", str(thread))]
         calls = inject.partition(":")[0]
+        threads = [began["loop"]] if calls == PAGE_CACHE_CALL else began["threads"]
+        targets = [part for thread in threads for part in ("-p", str(thread))]
         strace = await asyncio.create_subprocess_exec(
             *("strace", *targets, "-e", f"trace={calls}", "-e", f"inject={inject}", "-o", str(self._log)),
             stderr=asyncio.subprocess.PIPE,
         )
         assert strace.stderr is not None
-        for _ in began["threads"]:
+        for _ in threads:
             assert b"attached" in (line := await strace.stderr.readline()), line
         await self._send("go")
         said: dict[str, Any] = {}
