@@ -190,14 +190,14 @@ READERS: Final[Mapping[str, Reader]] = {
 }
 
 
-def prepare(folder: Path, *, quick: bool) -> Path:
+def prepare(folder: Path) -> Path:
     """The folder that the origin serves, made once a run."""
     import rasterio.shutil
 
     from rangecache.testing.objects import stamped
-    from rangecache.testing.samples import FULL, SMALL, make_samples
+    from rangecache.testing.samples import make_samples
 
-    samples = make_samples(folder, SMALL if quick else FULL)
+    samples = make_samples(folder)
     if not (samples / TABLE).exists():
         rasterio.shutil.copy(samples / SCENE, samples / JPEG, driver="COG", compress="JPEG", blocksize=512)
         (samples / SEQUENCE).write_bytes(stamped(SEQUENCE, 1, SEQUENCE_BYTES))
