@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Self
 
+from bench.guard import GUARD
 from rangecache.testing.children import clean_environment
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class ProgramFailed(Exception):
 class Program:
     """A program with all processes that it starts, in a session of its own; a context manager.
 
-    It ends with us also where we are killed, unless it changes its user.
+    It ends with us also where we are killed.
     """
 
     def __init__(
@@ -53,9 +54,8 @@ class Program:
     ) -> None:
         """`folder` is where it works and its log is; `cpu` is the one core that it may use, None: all. One that `talks`
         answers lines with lines."""
-        prefix = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
-        if cpu is not None and shutil.which("taskset"):
-            prefix += ["taskset", "--cpu-list", str(cpu)]
+        pinned = cpu is not None and shutil.which("taskset") is not None
+        prefix = ["taskset", "--cpu-list", str(cpu)] if pinned else []
         self.name = name
         self._command = [*prefix, *map(str, command)]
         self._folder = folder
@@ -78,6 +78,7 @@ class Program:
             start_new_session=True,
             env=self._environment,
         )
+        GUARD.watch(self._process.pid)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -91,6 +92,7 @@ class Program:
         finally:
             for pid, began in (members | self._members()).items():
                 _kill(pid, began)
+            GUARD.forget(self._process.pid)
             for pipe in (self._process.stdin, self._process.stdout, self._log):
                 if pipe is not None:
                     pipe.close()

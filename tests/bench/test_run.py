@@ -6,9 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 from bench.figures import BASELINES, BEST, US
+from bench.guard import members
 from bench.peers import find_peers
 from bench.results import Results
 from bench.scenarios import find_scenarios
@@ -42,6 +45,30 @@ def test_a_scenario_gives_figures_of_who_is_here_and_leaves_nothing_behind(tmp_p
         assert figures["origin_requests"] == 0
     assert "| warm in memory, 16 KiB random ranges " in done.stdout
     assert list(temporary.iterdir()) == []
+
+
+def test_programs_end_with_the_bench_also_where_it_is_killed() -> None:
+    code = """
+import sys, time
+from pathlib import Path
+from bench.programs import Program
+program = Program("sleeper", ["sleep", "100"], Path(sys.argv[1])).__enter__()
+print(program.pid, flush=True)
+time.sleep(100)
+"""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        subprocess.Popen([sys.executable, "-c", code, folder], stdout=subprocess.PIPE, text=True, cwd=ROOT) as bench,
+    ):
+        assert bench.stdout is not None
+        session = int(bench.stdout.readline())
+        assert members(session) == [session]
+        bench.kill()
+        bench.wait(10)
+        deadline = time.monotonic() + 20
+        while members(session) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert members(session) == []
 
 
 def test_every_scenario_says_what_it_is_and_every_peer_can_be_named() -> None:
