@@ -56,18 +56,24 @@ class DiskCatalogStore:
         self._writing: asyncio.Task[None] | None = None
         self._pending: dict[ObjectRef, Record | None] = {}  # None: to be forgotten
         self._emptying = False
+        self._reading: dict[ObjectRef, asyncio.Future[Record | None]] = {}
         self._purging: list[Selection] = []
         self._purges = 0
         self._closing = False
 
     async def get(self, ref: ObjectRef) -> Record | None:
-        """The record last put, also by an earlier process; None if there is none that can be read."""
+        """The record last put, also by an earlier process; None if there is none that can be read. Callers who ask for
+        one object at once share one trip to the thread."""
         if ref in self._pending:
             return self._pending[ref]
         if not self._usable or self._emptying or any(selection.matches(ref) for selection in self._purging):
             return None
         purges = self._purges
-        record = await self._threads.run(self._database.read, ref)
+        reading = self._reading.get(ref)
+        if reading is None:
+            reading = self._reading[ref] = self._threads.submit(self._database.read, ref)
+            reading.add_done_callback(lambda _: self._reading.pop(ref))
+        record = await asyncio.shield(reading)
         # What was put, forgotten or purged while the thread read is newer.
         return self._pending.get(ref, record if purges == self._purges else None)
 

@@ -248,7 +248,8 @@ class Streams:
         if found is None:
             found = self._begin(wanted)
         if found is None:
-            self._loose.append(wanted)
+            if not self._loose or wanted != self._loose[-1]:
+                self._loose.append(wanted)
         else:
             found.seen_at = self._reads
             self._streams.remove(found)
@@ -278,6 +279,8 @@ class Streams:
         return gone
 
     def _begin(self, wanted: ByteRange) -> Sweep | Stride | None:
+        if self._loose and wanted == self._loose[-1]:
+            return None  # a crowd that wants one and the same: it goes nowhere
         for stream in self._candidates(wanted):
             if stream.follow(wanted) and stream.evidence:
                 self._streams.append(stream)

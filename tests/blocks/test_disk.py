@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from rangecache.blocks import disk, disk_writer
+from rangecache.blocks import disk, disk_files, disk_writer
 from rangecache.blocks.admission import LRU
 from rangecache.blocks.disk import CLOSE_TIMEOUT_S, DiskTier
 from rangecache.blocks.disk_bounds import Free
@@ -43,6 +43,29 @@ async def test_the_last_block_of_an_object_is_shorter(open_tier: OpenTier) -> No
     tier.keep(block_key(0), content(block_key(0), 17))
     await tier.flush()
     assert await tier.get(block_key(0)) == content(block_key(0), 17)
+
+
+async def test_blocks_are_hashed_and_written_on_other_threads_than_the_readers(
+    open_tier: OpenTier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tier = await open_tier()
+    seen: dict[str, set[int]] = {"hash": set(), "write": set(), "read": set()}
+
+    def noting(name: str, work: Callable[..., object]) -> Callable[..., object]:
+        def noted(*args: object) -> object:
+            seen[name].add(threading.get_ident())
+            return work(*args)
+
+        return noted
+
+    monkeypatch.setattr(disk_files, "encode_header", noting("hash", disk_files.encode_header))
+    monkeypatch.setattr(disk_files, "check", noting("hash", disk_files.check))
+    monkeypatch.setattr(os, "writev", noting("write", os.writev))
+    monkeypatch.setattr(disk_files, "_read_verified", noting("read", disk_files._read_verified))
+    await keep(tier, *(block_key(index) for index in range(20)))
+    assert await tier.get(block_key(0)) == content(block_key(0))
+    assert all(seen.values())
+    assert threading.get_ident() not in set().union(*seen.values())
 
 
 async def test_a_restart_is_warm(open_tier: OpenTier) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.request import Request, urlopen
 
@@ -15,7 +16,6 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 CONTENT = bytes(range(256)) * 4096
 
@@ -30,10 +30,15 @@ def config(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def _serving(config: Path, listen: str = "127.0.0.1:0") -> Iterator[tuple[subprocess.Popen[str], str, str]]:
-    """The process, the address that it printed, and all that it printed up to there."""
+def _serving(
+    config: Path, listen: str = "127.0.0.1:0", before: Path | None = None
+) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """The process, the address that it printed, and all that it printed up to there. Modules are looked for in the
+    folder `before` first."""
     command = [sys.executable, "-m", "rangecache", "serve", "--config", str(config), "--listen", listen]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("RANGECACHE_")}
+    if before is not None:
+        environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(before), environ.get("PYTHONPATH"))))
     process = subprocess.Popen(
         [*command, "--admin-listen", "127.0.0.1:0"], stderr=subprocess.PIPE, text=True, env=environ
     )
@@ -61,6 +66,23 @@ def test_it_serves_until_a_signal_and_exits_with_success(config: Path, number: s
         process.send_signal(number)
         assert process.wait(timeout=30) == 0
     assert (config.parent / "blocks").is_dir()
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_it_serves_on_uvloop_where_that_can_be_imported_and_else_on_the_loop_of_python(
+    config: Path, tmp_path: Path, installed: bool
+) -> None:
+    before = tmp_path / "modules"
+    before.mkdir()
+    if not installed:
+        (before / "uvloop.py").write_text("raise ImportError('not for this platform')\n")
+    with _serving(config, before=before) as (process, address, printed):
+        with urlopen(f"http://{address}/local/d/object.bin", timeout=10) as response:
+            assert response.read() == CONTENT
+        assert ("/uvloop/loop." in Path(f"/proc/{process.pid}/maps").read_text()) is installed
+        assert "Traceback" not in printed
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
 
 
 def test_an_address_that_is_taken_is_told_in_a_sentence(config: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import aiohttp.http_parser
@@ -11,7 +11,7 @@ import pytest
 
 from rangecache.errors import ConfigurationError, OriginTimeout, StaleConnection, Unavailable
 from rangecache.origin.base import GetResult
-from rangecache.origin.session import WebSession, disable_hidden_retry, require_c_parser
+from rangecache.origin.session import DNS_TTL_S, WebSession, disable_hidden_retry, require_c_parser
 from rangecache.origin.web import MinRate, WebStore
 from rangecache.ranges import ByteRange
 from rangecache.testing.faults import Chunked, CloseWithoutAnswer, Drip, ManyContinues, RawAnswer, Reset, Stall
@@ -87,6 +87,25 @@ async def test_a_name_that_does_not_resolve_is_unavailable(store: WebStore, dial
     dialect.add_bucket("bucket", "http://no-such-host.invalid/")
     with pytest.raises(Unavailable, match="cannot be resolved"):
         await read(store, REF)
+
+
+async def test_a_name_is_resolved_once_for_all_connections_of_half_a_minute(
+    store: WebStore, dialect: HttpDialect, origin: Origin, monkeypatch: pytest.MonkeyPatch
+):
+    dialect.add_bucket("bucket", origin.url.replace("127.0.0.1", "localhost"))
+    loop, asked = asyncio.get_running_loop(), []
+
+    async def resolved(host: str, *args: Any, **kwargs: Any) -> Any:
+        asked.append(host)
+        return await resolve("127.0.0.1", *args, **kwargs)
+
+    resolve = loop.getaddrinfo
+    monkeypatch.setattr(loop, "getaddrinfo", resolved)
+    for readers in (4, 8):
+        await asyncio.gather(*(read(store, REF) for _ in range(readers)))
+    assert origin.connections_made == 8
+    assert asked == ["localhost"]
+    assert DNS_TTL_S == 30
 
 
 # --- what goes out ------------------------------------------------------------------------------------------------

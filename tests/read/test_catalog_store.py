@@ -117,6 +117,22 @@ async def test_what_is_forgotten_while_it_is_read_is_not_returned(
     assert await reading is None
 
 
+async def test_a_crowd_that_asks_for_one_object_makes_one_trip_to_the_thread(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await written(open_store)
+    store = open_store()
+    reads, read = [], catalog_database._read
+    monkeypatch.setattr(catalog_database, "_read", lambda cache, ref: (reads.append(ref), read(cache, ref))[1])
+    asking = [asyncio.ensure_future(store.get(REF)) for _ in range(50)]
+    await asyncio.sleep(0)
+    asking[0].cancel()  # who began it may leave
+    assert await asyncio.gather(*asking[1:]) == [RECORD] * 49
+    assert reads == [REF]
+    assert await store.get(REF) == RECORD
+    assert reads == [REF, REF]
+
+
 async def test_the_last_of_several_changes_counts(open_store: OpenStore) -> None:
     store = open_store()
     for size in range(300):

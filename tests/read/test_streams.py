@@ -134,6 +134,12 @@ def test_the_same_place_again_and_again_is_no_way() -> None:
     assert len(reader.streams) == 0
 
 
+def test_a_crowd_at_one_place_does_not_push_out_what_others_have_begun() -> None:
+    reader = Reader()
+    reader.blocks([7, *[500] * (2 * LOOSE_MAX), 8, 9])
+    assert reader.asked == [10]
+
+
 def test_two_reads_are_not_enough() -> None:
     reader = Reader()
     assert SWEEP_EVIDENCE_MIN == 2
