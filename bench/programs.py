@@ -57,6 +57,7 @@ class Program:
         pinned = cpu is not None and shutil.which("taskset") is not None
         prefix = ["taskset", "--cpu-list", str(cpu)] if pinned else []
         self.name = name
+        self._cpu = cpu
         self._command = [*prefix, *map(str, command)]
         self._folder = folder
         self._talks = talks
@@ -167,13 +168,22 @@ class Program:
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                return
+                break
             except OSError:
                 if self._process.poll() is not None:
                     raise ProgramFailed(f"{self.name} did not start: {self.tail()}") from None
                 if time.monotonic() > deadline:
                     raise ProgramFailed(f"{self.name} does not listen after {timeout_s:g} s: {self.tail()}") from None
                 time.sleep(_POLL_S)
+        if self._cpu is not None:
+            self._pin({self._cpu})
+
+    def _pin(self, cpus: set[int]) -> None:
+        """Bind every thread: some programs (Traffic Server) bind theirs to the whole machine when they start."""
+        for pid in self.pids():
+            with suppress(OSError):
+                for thread in os.listdir(f"/proc/{pid}/task"):
+                    os.sched_setaffinity(int(thread), cpus)
 
     def tail(self) -> str:
         """The end of its log."""

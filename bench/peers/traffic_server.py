@@ -9,7 +9,7 @@ Tuning"):
   `ram_cache.algorithm 1` is the plain LRU, which the guide has for the fastest.
 * `http.cache.required_headers 0`: objects without freshness are cached; `ttl` by `heuristic` times of an hour.
 * `log.logging_enabled 0`, `diags` quiet: nothing is written a request.
-* One event thread (`exec_thread.autoconfig.enabled 0`, `limit 1`, no affinity of its own), as every peer has one core.
+* One event thread (`exec_thread.autoconfig 0`, `limit 1`), as every peer has one core.
 * `keep_alive_no_activity_timeout_in 120`: connections of waiting clients stay open.
 * `admin.user_id #-1`: no change of user, as the folder is ours.
 """
@@ -58,9 +58,8 @@ CONFIG proxy.config.cache.ram_cache.size INT {ram}
 CONFIG proxy.config.cache.ram_cache.algorithm INT 1
 CONFIG proxy.config.cache.ram_cache_cutoff INT 16777216
 CONFIG proxy.config.http.keep_alive_no_activity_timeout_in INT 120
-CONFIG proxy.config.exec_thread.autoconfig.enabled INT 0
+CONFIG proxy.config.exec_thread.autoconfig INT 0
 CONFIG proxy.config.exec_thread.limit INT 1
-CONFIG proxy.config.exec_thread.affinity INT 0
 CONFIG proxy.config.log.logging_enabled INT 0
 CONFIG proxy.config.diags.output.diag STRING E
 CONFIG proxy.config.diags.output.error STRING E
