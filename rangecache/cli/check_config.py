@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from rangecache.settings import CONFIG_VARIABLE, format_size, load
-
-if TYPE_CHECKING:
-    from rangecache.settings import Settings
+from rangecache.settings import CONFIG_VARIABLE, Settings, format_size, load
 
 
 @click.command("check-config")
@@ -19,10 +15,15 @@ if TYPE_CHECKING:
 def check_config(file: str | None) -> None:
     """Say everything that is wrong with a configuration, or that nothing is.
 
-    FILE is read together with the environment, as `serve` does. Nothing is opened or connected to. Exit code 2 means
-    faults.
+    FILE is read together with the environment, as `serve` does. Nothing is connected to. Exit code 2 means faults.
     """
     settings = load(Path(file) if file else None, os.environ)
+    if settings.providers != Settings().providers:
+        # What the clouds make of names and addresses is known to what serves, which takes a while to import.
+        from rangecache.aio.clock import SystemClock
+        from rangecache.wiring.plan import plan
+
+        plan(settings, SystemClock())
     click.echo(f"{file or 'the configuration without a file'} is right: {summary(settings)}")
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rangecache.settings.draft import KeyPath
 
 _ROUNDS_MAX: Final = 16  # each takes out at least one value; real files need two or three
+_KINDS: Final = "s3, gcs, azure, http, file or failover"
 _DEFAULT_KINDS: Final = {"s3": "s3", "gs": "gcs", "az": "azure"}  # of providers by name; as in `Settings`
 
 
@@ -94,9 +95,9 @@ def _sentence(draft: Draft, path: KeyPath, detail: ErrorDetails) -> str:
         case "extra_forbidden":
             return _unknown_key(draft, path)
         case "missing" | "union_tag_not_found":
-            return "is required" if detail["type"] == "missing" else "kind is required: s3, gcs, azure, http or file"
+            return "is required" if detail["type"] == "missing" else f"kind is required: {_KINDS}"
         case "union_tag_invalid":
-            return f"expected the kind s3, gcs, azure, http or file, got {shown(str(draft.value((*path, 'kind'))))}"
+            return f"expected the kind {_KINDS}, got {shown(str(draft.value((*path, 'kind'))))}"
         case "literal_error":
             return f"expected {_alternatives(context['expected'])}{_got(draft, path)}"
         case "int_parsing" | "int_type" | "int_from_float" | "int_parsing_size":

@@ -10,7 +10,6 @@ from rangecache.origin.fetched import Fetched
 from rangecache.origin.hedged import Hedged
 from rangecache.origin.limit import Limited, Yielding
 from rangecache.origin.observe import Observed, count_detours, count_fetches, count_listed
-from rangecache.origin.providers import azure_address, gcs_address, s3_address
 from rangecache.origin.providers.file import FileStore
 from rangecache.origin.retry import Retrying
 from rangecache.origin.session import CONNECTIONS_PER_HOST_MAX, WebSession
@@ -19,13 +18,9 @@ from rangecache.origin.strain import Strain
 from rangecache.origin.throttled import Throttled
 from rangecache.origin.web import MinRate, WebStore
 from rangecache.server.api.providers import ProviderReport
-from rangecache.server.request import Namespace
-from rangecache.settings import AzureProvider, FailoverProvider, FileProvider, GcsProvider, HttpProvider, S3Provider
-from rangecache.wiring.azure import azure_dialect, azure_endpoint
-from rangecache.wiring.failover import failover_namespace, failover_places, failover_store
-from rangecache.wiring.gcs import gcs_dialect
-from rangecache.wiring.http import http_dialect
-from rangecache.wiring.s3 import s3_dialect
+from rangecache.settings import AzureProvider, FailoverProvider, FileProvider
+from rangecache.wiring.failover import failover_store
+from rangecache.wiring.plan import plan
 from rangecache.wiring.throttles import Throttles
 
 if TYPE_CHECKING:
@@ -36,29 +31,23 @@ if TYPE_CHECKING:
     from rangecache.model import ObjectMeta, ObjectRef
     from rangecache.origin.base import ObjectStore, Purpose
     from rangecache.origin.failover import Failover
-    from rangecache.origin.providers.azure import AzureDialect
-    from rangecache.origin.providers.gcs import GcsDialect
-    from rangecache.origin.providers.http import HttpDialect
-    from rangecache.origin.providers.s3 import S3Dialect
     from rangecache.ranges import RangeSpec
     from rangecache.settings import AzureBucket, GcsBucket, HttpBucket, S3Bucket, Settings
     from rangecache.telemetry import Metrics
-
-    _WebDialect = S3Dialect | GcsDialect | AzureDialect | HttpDialect
-    _Origin = AzureProvider | FileProvider | GcsProvider | HttpProvider | S3Provider
+    from rangecache.wiring.plan import OriginSettings, WebDialect
 
 PERMITS: Final = (
     CONNECTIONS_PER_HOST_MAX  # open answers of one provider; one block of each is on its way to be complete
 )
 PASSING_PERMITS: Final = PERMITS // 2
-KEY_BYTES_MAX: Final = 4096  # of web servers and folders, which name no limit; the target's own bound is the same
 
 
 class Origins:
     """The stores of all providers by name, and what they share."""
 
     def __init__(self, settings: Settings, metrics: Metrics, budget: RetryBudget, clock: Clock) -> None:
-        """To be called inside a running event loop: a session belongs to one."""
+        """To be called inside a running event loop: a session belongs to one. Raises `ConfigurationError`."""
+        self._plan = plan(settings, clock)
         self._settings = settings
         self._metrics = metrics
         self._budget = budget
@@ -69,12 +58,12 @@ class Origins:
         self.breaking: dict[str, Breaking] = {}
         self.bare: dict[str, ObjectStore] = {}
         """Those of origins without repeats and breakers, for whoever looks for what is wrong with one."""
-        self.dialects: dict[str, _WebDialect] = {}
+        self.dialects: dict[str, WebDialect] = self._plan.dialects
         self._failovers: dict[str, Failover] = {}
         self._throttled: dict[str, Throttled] = {}
         self._yielding: dict[str, Yielding] = {}
         self.stores: dict[str, Limited] = {}
-        self.namespaces: dict[str, Namespace] = {}
+        self.namespaces = self._plan.namespaces
         sets: dict[str, FailoverProvider] = {}
         for name, provider in settings.providers.items():
             if isinstance(provider, FailoverProvider):
@@ -82,7 +71,6 @@ class Origins:
                 continue
             self.breaking[name] = self._asked_once(name, provider)
             self.stores[name] = self._repeated(self.breaking[name])
-            self.namespaces[name] = namespace(provider)
         for name, failover in sets.items():
             self._failovers[name] = self._failover(name, failover)
             self.stores[name] = self._repeated(self._failovers[name])
@@ -157,23 +145,14 @@ class Origins:
         provider = self._settings.providers[ref.provider]
         return None if isinstance(provider, FileProvider | FailoverProvider) else provider.buckets.get(ref.bucket)
 
-    def _asked_once(self, name: str, provider: _Origin) -> Breaking:
-        match provider:
-            case FileProvider():
-                store: ObjectStore = FileStore(provider.buckets, clock=self._clock)
-            case HttpProvider():
-                store = self._web(name, http_dialect(provider, self._clock))
-            case S3Provider():
-                store = self._web(name, s3_dialect(provider, self._clock, self._settings.egress))
-            case AzureProvider():
-                store = self._web(name, azure_dialect(provider, self._clock, self._settings.egress))
-            case GcsProvider():
-                store = self._web(name, gcs_dialect(provider, self._clock, self._settings.egress))
-        return self._wrapped(name, provider, store)
+    def _asked_once(self, name: str, provider: OriginSettings) -> Breaking:
+        if isinstance(provider, FileProvider):
+            return self._wrapped(name, provider, FileStore(provider.buckets, clock=self._clock))
+        return self._wrapped(name, provider, self._web(name, self.dialects[name]))
 
     # What stands between a reader and a provider, from the inside out; docs/budget.md says why in this order.
 
-    def _wrapped(self, name: str, provider: _Origin, store: ObjectStore) -> Breaking:
+    def _wrapped(self, name: str, provider: OriginSettings, store: ObjectStore) -> Breaking:
         """What belongs to the one provider, or replica."""
 
         # What is counted is what is on the wire, each repeat by itself.
@@ -218,19 +197,21 @@ class Origins:
         return Limited(store, PERMITS)
 
     def _failover(self, name: str, provider: FailoverProvider) -> Failover:
-        places = failover_places(name, provider, self.namespaces)
-        self.namespaces[name] = failover_namespace(places, self.namespaces, provider)
         counted = self._metrics.failovers
 
         def count(to: str) -> None:
             counted.cell(name, to).value += 1
 
         return failover_store(
-            provider, places, self.breaking, budget=self._budget, clock=self._clock, on_failover=count
+            provider,
+            self._plan.places[name],
+            self.breaking,
+            budget=self._budget,
+            clock=self._clock,
+            on_failover=count,
         )
 
-    def _web(self, name: str, dialect: _WebDialect) -> WebStore:
-        self.dialects[name] = dialect
+    def _web(self, name: str, dialect: WebDialect) -> WebStore:
         for each in dialect.all_credentials():
             if isinstance(each, Fetched):
                 each.watch(count_fetches(self._metrics, name))
@@ -263,21 +244,3 @@ class Origins:
             await dialect.aclose()
         if self._session is not None:
             await self._session.aclose()
-
-
-def namespace(provider: _Origin) -> Namespace:
-    """Which bucket names a client may ask for: any valid one of the clouds, the configured ones elsewhere."""
-    if isinstance(provider, S3Provider):
-        aliases = frozenset(provider.buckets)
-        return Namespace(lambda bucket: bucket in aliases or not s3_address.bucket_fault(bucket), "versionId")
-    if isinstance(provider, AzureProvider):
-        aliases, endpoint = frozenset(provider.buckets), azure_endpoint(provider)
-        return Namespace(
-            lambda bucket: bucket in aliases or not endpoint.bucket_fault(bucket),
-            key_bytes_max=azure_address.KEY_BYTES_MAX,
-            named_versions=azure_address.VERSION_PARAMETERS,
-        )
-    if isinstance(provider, GcsProvider):
-        aliases = frozenset(provider.buckets)
-        return Namespace(lambda bucket: bucket in aliases or not gcs_address.bucket_fault(bucket), "generation")
-    return Namespace(frozenset(provider.buckets).__contains__, key_bytes_max=KEY_BYTES_MAX)

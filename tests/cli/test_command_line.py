@@ -137,6 +137,31 @@ def test_faults_are_told_one_a_line_and_nothing_runs(
     assert served == []
 
 
+@pytest.mark.parametrize("command", [["serve", "--config"], ["check-config"], ["doctor"]])
+def test_what_no_cloud_would_take_is_told_all_at_once_whoever_asks(command: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        "cache: {disk: {enabled: false}}\n"
+        "providers:\n"
+        "  az: {kind: azure, buckets: {X_: {}}}\n"
+        "  s3: {kind: s3, buckets: {d: {}}}\n"
+        "  gs: {kind: gcs}\n"
+        "  gs2: {kind: gcs, buckets: {D: {}}}\n"
+        "  some: {kind: http, buckets: {a: 'http://127.0.0.1:1/'}}\n"
+        "  set: {kind: failover, replicas: [gs, {provider: some, buckets: {x: c}}]}\n"
+    )
+    done = _python("-m", "rangecache", *command, str(file))
+    assert done.returncode == EXIT_CONFIGURATION
+    told = done.stderr.splitlines()
+    assert told[0] == "rangecache: the configuration has 4 faults:"
+    assert [line.split(":")[0] for line in told[1:]] == [
+        "providers.az",
+        "providers.s3",
+        "providers.gs2",
+        "providers.set.replicas",
+    ]
+
+
 def test_a_right_configuration_is_told_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "config.yaml"
     file.write_text("providers: {s3: {kind: s3}, web: {kind: http}}\ncache: {disk: {enabled: false}}\n")

@@ -85,8 +85,8 @@ config.yaml:12: freshness[1].ttl: expected a duration such as 250ms, 15s, 5m, 24
 config.yaml:14: providers.S3: a provider's name has lower-case letters, digits, - and _, and begins with a letter or …
 config.yaml:15: providers.web.buckets.a.url: is required
 config.yaml:15: providers.web.buckets.b.url: expected a URL that begins with http:// or https:// and names a host
-config.yaml:16: providers.old: expected the kind s3, gcs, azure, http or file, got ftp
-config.yaml:17: providers.none: kind is required: s3, gcs, azure, http or file
+config.yaml:16: providers.old: expected the kind s3, gcs, azure, http, file or failover, got ftp
+config.yaml:17: providers.none: kind is required: s3, gcs, azure, http, file or failover
 config.yaml:18: telemetry.log_level: expected debug, info, warning or error, got loud
 config.yaml:19: nonsense: unknown key; known here: access, budget, cache, defaults, egress, fetch, freshness, …
 RANGECACHE_FETCH__GAP: fetch.gap: expected from 0 to 64, got -1
