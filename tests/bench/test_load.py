@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from bench.clients import crowd
 from bench.load import LoadFailed, parse
+from rangecache.testing.origin import Origin
 
 PRINTED = """Running 1s test @ http://127.0.0.1:8080
   1 threads and 16 connections
@@ -30,3 +32,12 @@ def test_answers_that_failed_or_are_too_short_are_no_figures() -> None:
         parse(json.dumps(FIGURES), 1024)
     with pytest.raises(LoadFailed, match="no figures"):
         parse(PRINTED, 1000)
+
+
+async def test_the_clients_for_machines_without_wrk_tell_the_same() -> None:
+    async with Origin() as origin:
+        origin.put("data/object", bytes(100_000))
+        told = parse(await crowd(f"{origin.url}data/object", 100_000, 1000, seed=1, clients=3, seconds=1), 1000)
+        assert told.requests == len(origin.requests) > 3
+        assert {each.status for each in origin.requests} == {206}
+        assert 0 < told.p50_ms <= told.p99_ms <= told.p999_ms
