@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from rangecache.errors import GenerationGone, NotCached, NotFound, NotStorable, RangeIgnored
 from rangecache.ranges import ByteRange, block_indices
-from rangecache.read.at_hand import AtHand
+from rangecache.read.at_hand import PART_BYTES_MAX, AtHand
 from rangecache.read.body import BodyReader
 from rangecache.read.bypass import Bypass
 from rangecache.read.conditions import Decision, decide
@@ -74,6 +74,7 @@ class RangeReader:
         self._prefetcher = prefetcher
         self._watched = prefetcher.watched
         self._served = metrics.served_bytes
+        self._served_from_disk = {name: metrics.served_bytes.cell(name, "disk") for name in stores}
         self._served_from_memory = {name: metrics.served_bytes.cell(name, "memory") for name in stores}
         self._clock = clock
         self._max_ranges = max_ranges
@@ -146,11 +147,15 @@ class RangeReader:
         if end - offset > block_bytes:
             views = self._in_memory(known, (ByteRange(start, end),), most_bytes)
             if views is None:
-                return self._peek_disk(known, start, end, most_bytes, now)
+                found = self._with_disk(known, (ByteRange(start, end),), most_bytes)
+                return None if found is None else self._peeked(known, start, end, now, *found)
         else:
-            block = self._tiers.peek(known.block_key(index))
+            key = known.block_key(index)
+            block = self._tiers.peek(key)
             if block is None:
-                return self._peek_disk(known, start, end, most_bytes, now)
+                few = end - start <= PART_BYTES_MAX
+                part = self._tiers.peek_part(key, start - offset, end - offset) if few else None
+                return None if part is None else self._peeked(known, start, end, now, [part], end - start)
             views = [block[start - offset : end - offset]]
         self._habits.read(ref)
         if meta.generation in self._watched:
@@ -160,16 +165,17 @@ class RangeReader:
             self._served_from_memory[ref.provider].value += end - start
         return meta, cache, known.age(now), end, views
 
-    def _peek_disk(self, known: Known, start: int, end: int, most_bytes: int, now: float) -> Peeked | None:
-        """As `peek`, with bytes from disk that need no waiting."""
-        ranges = (ByteRange(start, end),)
-        found = self._with_disk(known, ranges, most_bytes)
-        if found is None:
-            return None
-        views, disk_bytes = found
-        self._habits.read(known.meta.ref)
-        cache = self._taken(known, ranges, end - start, disk_bytes)
-        return known.meta, cache, known.age(now), end, views
+    def _peeked(
+        self, known: Known, start: int, end: int, now: float, views: list[memoryview], disk_bytes: int
+    ) -> Peeked:
+        """What `peek` says where some of the bytes are from disk."""
+        meta = known.meta
+        self._habits.read(meta.ref)
+        if disk_bytes == end - start and meta.generation not in self._watched:
+            self._served_from_disk[meta.ref.provider].value += disk_bytes
+            return meta, HIT_DISK, known.age(now), end, views
+        cache = self._taken(known, (ByteRange(start, end),), end - start, disk_bytes)
+        return meta, cache, known.age(now), end, views
 
     def _taken(self, known: Known, ranges: tuple[ByteRange, ...], length: int, disk_bytes: int) -> CacheStatus:
         """Count an answer that was given at once, and tell those who fetch ahead of it; how it came about."""
@@ -178,7 +184,7 @@ class RangeReader:
             self._served.cell(known.meta.ref.provider, "origin").value += length
             return PREFETCHED
         if disk_bytes:
-            self._served.cell(known.meta.ref.provider, "disk").value += disk_bytes
+            self._served_from_disk[known.meta.ref.provider].value += disk_bytes
         self._served_from_memory[known.meta.ref.provider].value += length - disk_bytes
         return HIT_DISK if disk_bytes else HIT_MEMORY
 
