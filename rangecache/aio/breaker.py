@@ -73,11 +73,18 @@ class _Row:
 
 
 class Breaker:
-    """One breaker. All methods return at once. `random` gives numbers in [0, 1)."""
+    """One breaker. All methods return at once. `random` gives numbers in [0, 1). `on_turn` hears of it when it has
+    opened, and when it has closed again; not of each probe that fails."""
 
-    def __init__(self, clock: Clock, random: Callable[[], float] = random_module.random) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        random: Callable[[], float] = random_module.random,
+        on_turn: Callable[[Breaker], None] = lambda _: None,
+    ) -> None:
         self._clock = clock
         self._random = random
+        self._on_turn = on_turn
         self._slots: deque[_Slot] = deque()
         self._row = _Row()
         self._answered_at = float("-inf")
@@ -177,6 +184,8 @@ class Breaker:
         self.reason = reason
         length_s = min(OPEN_S * self._openings, OPEN_MAX_S)
         self._open_until = self._clock.monotonic() + length_s * (1 + JITTER * (2 * self._random() - 1))
+        if self._openings == 1:
+            self._on_turn(self)
 
     def _close(self) -> None:
         self._openings = 0
@@ -185,6 +194,7 @@ class Breaker:
         self._trouble_at = float("-inf")
         self._slots.clear()
         self.reason = ""
+        self._on_turn(self)
 
     def __repr__(self) -> str:
         return f"<Breaker {self.state}{self.reason and ': '}{self.reason}>"

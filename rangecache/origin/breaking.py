@@ -8,8 +8,10 @@ decided here. An answer has come when its first bytes have.
 
 from __future__ import annotations
 
+import logging
 import random as random_module
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from rangecache.model import ObjectMeta, ObjectRef
     from rangecache.origin.base import BucketPage, ListPage, NotModified, ObjectStore, Purpose
     from rangecache.ranges import RangeSpec
+
+logger = logging.getLogger(__name__)
 
 SMOOTHING: Final = 0.2  # the share of the newest answer in `latency_s`
 ENDPOINTS_MAX: Final = 1024  # of one provider; the one asked longest ago is forgotten
@@ -178,7 +182,7 @@ class Breaking:
         name = endpoint_of(self._store.source(ref))
         endpoint = self._endpoints.get(name)
         if endpoint is None:
-            endpoint = _Endpoint(Breaker(self._clock, self._random))
+            endpoint = _Endpoint(Breaker(self._clock, self._random, partial(_tell, name)))
             self._endpoints.put(name, endpoint)
         breaker = endpoint.breaker
         leave = breaker.admit()
@@ -245,6 +249,13 @@ class _Watched:
             raise
         self._verdict.succeeded()
         return chunk
+
+
+def _tell(endpoint: str, breaker: Breaker) -> None:
+    if breaker.state == "closed":
+        logger.info("%s answers again", endpoint)
+    else:
+        logger.warning("%s is not asked for another %.0f s: %s", endpoint, breaker.retry_after_s, breaker.reason)
 
 
 def endpoint_of(source: str) -> str:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from rangecache.errors import OriginError
     from rangecache.model import ObjectMeta, ObjectRef
     from rangecache.origin.base import BucketPage, ListPage, Purpose
+    from rangecache.origin.breaking import EndpointHealth
     from rangecache.origin.identity import Policy
     from rangecache.origin.replica import Replica
     from rangecache.ranges import RangeSpec
@@ -101,6 +102,17 @@ class Failover:
     def names(self, ref: ObjectRef) -> Iterator[ObjectRef]:
         """What the object is called at each replica that may have it."""
         return (each.name_of(ref) for each in self._roster.having(ref))
+
+    def health(self) -> Iterator[EndpointHealth]:
+        """Of the endpoints of all replicas, and of the replicas that answer and are of no use."""
+        for replica in self._roster:
+            yield from replica.health()
+        yield from self.faults()
+
+    def faults(self) -> Iterator[EndpointHealth]:
+        """Of the replicas that answer and are of no use."""
+        for replica in self._roster:
+            yield from replica.faults()
 
     async def head(
         self, ref: ObjectRef, *, if_none_match: ObjectMeta | None = None, purpose: Purpose = "demand"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rangecache.aio.breaker import Breaker
 from rangecache.errors import CircuitOpen, InvalidAnswer, OriginError, TransientError, Unauthenticated
+from rangecache.origin.breaking import EndpointHealth
 from rangecache.origin.recent import BUCKETS_REMEMBERED, Recent
 
 if TYPE_CHECKING:
@@ -49,6 +50,13 @@ class Fitness:
         if breaker is not None:
             breaker.hurry()
 
+    def faults(self) -> Iterator[EndpointHealth]:
+        """Why it is not asked, for each bucket that it is not asked for."""
+        for bucket, breaker in self._breakers.items():
+            if breaker.state != "closed":
+                name = f"{self._replica}/{bucket}"
+                yield EndpointHealth(name, breaker.state, breaker.reason, breaker.retry_after_s, 0.0)
+
     @contextmanager
     def judge(self, ref: ObjectRef) -> Iterator[None]:
         """Around one question: how it ends is noted. Raises `CircuitOpen` where it should not be asked."""
@@ -59,7 +67,6 @@ class Fitness:
             raise CircuitOpen(
                 f"{self._replica} is not asked for another {wait_s:.0f} s: {breaker.reason}", retry_after_s=wait_s
             )
-        was_good = breaker.state == "closed"
         try:
             yield
             breaker.succeeded(leave)
@@ -81,16 +88,16 @@ class Fitness:
         except BaseException:
             breaker.dropped(leave)
             raise
-        finally:
-            is_good = breaker.state == "closed"
-            if was_good and not is_good:
-                logger.warning("replica %s is of no use and not asked for now: %s", self._replica, breaker.reason)
-            elif is_good and not was_good:
-                logger.info("replica %s is of use again", self._replica)
 
     def _breaker(self, ref: ObjectRef) -> Breaker:
         breaker = self._breakers.get(ref.bucket)
         if breaker is None:
-            breaker = Breaker(self._clock)
+            breaker = Breaker(self._clock, on_turn=self._tell)
             self._breakers.put(ref.bucket, breaker)
         return breaker
+
+    def _tell(self, breaker: Breaker) -> None:
+        if breaker.state == "closed":
+            logger.info("replica %s is of use again", self._replica)
+        else:
+            logger.warning("replica %s is of no use and not asked for now: %s", self._replica, breaker.reason)

@@ -13,14 +13,14 @@ from rangecache.origin.fitness import Fitness
 from rangecache.origin.stopwatch import carry_none
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from contextlib import AbstractAsyncContextManager
     from typing import Any
 
     from rangecache.aio.clock import Clock
     from rangecache.model import ObjectMeta, ObjectRef
     from rangecache.origin.base import Purpose
-    from rangecache.origin.breaking import Breaking
+    from rangecache.origin.breaking import Breaking, EndpointHealth
     from rangecache.ranges import RangeSpec
 
 LOOK_S: Final = 0.25  # how often who waits for a head looks whether this replica has been found to be down
@@ -59,6 +59,14 @@ class Replica:
     def latency_s(self, ref: ObjectRef) -> float:
         """How long answers of this object's endpoint have taken to begin, of late; 0 before there was one."""
         return self._store.latency_s(self._there(ref))
+
+    def health(self) -> Iterator[EndpointHealth]:
+        """Of its endpoints, whoever asked them."""
+        return self._store.health()
+
+    def faults(self) -> Iterator[EndpointHealth]:
+        """Why it is of no use though its endpoints answer, for each bucket of the set."""
+        return self._fitness.faults()
 
     def may_be_probed(self, ref: ObjectRef) -> bool:
         """Whether it is down and has been left alone for long enough."""

@@ -98,11 +98,15 @@ class Origins:
         """How each provider does."""
         for name, breaking in self.breaking.items():
             yield ProviderReport(name, self._settings.providers[name].kind, list(breaking.health()))
+        for name, failover in self._failovers.items():
+            yield ProviderReport(name, self._settings.providers[name].kind, list(failover.health()))
 
     def open_breakers(self) -> Iterator[tuple[tuple[str], float]]:
-        """For each provider, how many of its endpoints are not asked now."""
+        """For each provider, how many of its endpoints are not asked now; of a set, how many replicas that answer."""
         for name, breaking in self.breaking.items():
             yield (name,), sum(each.breaker != "closed" for each in breaking.health())
+        for name, failover in self._failovers.items():
+            yield (name,), sum(1 for _ in failover.faults())
 
     def vouches_for(self, meta: ObjectMeta) -> bool:
         """Whether the version is of an origin that its name means, as things are configured now."""

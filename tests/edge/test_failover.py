@@ -13,6 +13,7 @@ import pytest
 
 from rangecache.aio.permits import Ticket
 from rangecache.model import ObjectRef
+from rangecache.server.api.providers import health
 from rangecache.testing.objects import check_stamped, stamped
 from rangecache.testing.origin import Origin
 from tests.edge.client import Answer
@@ -20,6 +21,7 @@ from tests.edge.rig import BLOCK, HurriedClock, Rig, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
 
     from rangecache.origin.base import Purpose
     from tests.proving import Proof
@@ -124,6 +126,25 @@ async def test_a_first_origin_that_refuses_costs_the_reader_no_error_and_no_seco
         for number in range(20):
             assert (await both.read(f"k{number}")).body == stamped(f"k{number}", 1, SIZE)
         assert both.stood_in >= 20
+
+
+async def test_a_first_origin_that_takes_no_credentials_leaves_the_repeats_to_others_and_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    credentials = {"bearer_file": str(tmp_path / "absent")}
+    few = {"burst": 10, "ratio": 0, "min_per_second": 0}
+    async with failing_over(first_bucket={"credentials": credentials}, budget=few) as both:
+        for number in range(30):
+            both.put(f"k{number}", 1)
+            await both.read(f"k{number}", 0, BLOCK)
+        assert not both.first.requests
+        told = {each.name: each for each in both.rig.program.origins.reports()}
+        assert health(told["web"].endpoints) == "degraded"
+        (fault,) = (each for each in told["web"].endpoints if each.breaker != "closed")
+        assert fault.endpoint == "a/b"
+        assert "absent" in fault.reason
+        assert dict(both.rig.program.origins.open_breakers())[("web",)] == 1
+    assert "replica a is of no use and not asked for now" in caplog.text
 
 
 async def test_a_copy_without_the_object_is_no_404_while_the_first_is_down() -> None:

@@ -69,6 +69,25 @@ async def test_after_five_objects_without_an_answer_nothing_is_asked_for_half_a_
     assert [each.breaker for each in breaking.health()] == ["closed"]
 
 
+async def test_it_is_written_down_once_that_an_endpoint_is_left_alone_and_once_that_it_answers_again(
+    breaking: Breaking, origin: Origin, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    origin.put("object7", BODY)
+    origin.fail(None, Status(500), times=None)
+    await ask(breaking, 9)
+    clock.shift(30)
+    await ask(breaking, 9)  # one of them is a probe, which fails
+    origin.heal()
+    clock.shift(60)
+    assert (await read(breaking, other(7)))[2] == BODY
+    endpoint = origin.url.split("/")[2]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{endpoint} is not asked for another 30 s: the origin failed (500)",
+        f"{endpoint} answers again",
+    ]
+
+
 async def test_a_refused_connection_may_be_of_one_object_only(breaking: Breaking, origin: Origin) -> None:
     await origin.stop()
     for _ in range(5):
