@@ -1,7 +1,9 @@
-"""Clients that list directories through the proxy: GDAL whenever it opens a file, fsspec when it is asked to."""
+"""Clients that list directories through the proxy: GDAL whenever it opens a file, fsspec and rclone when asked to."""
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -91,3 +93,16 @@ def test_fsspec_lists_every_name_and_can_read_what_it_has_listed(proxy: str, sea
     top = proxy.removesuffix("sea/data/")
     assert files.ls(top, detail=False) == [f"{top}sea/"]
     assert f"{top}sea/{PRIVATE}/" in files.ls(f"{top}sea/", detail=False)
+
+
+@pytest.mark.skipif(shutil.which("rclone") is None, reason="there is no rclone on this machine")
+def test_rclone_lists_every_name_with_its_size(proxy: str, seaweedfs: SeaweedFS, tmp_path: Path) -> None:
+    names = [name for name in ODD if ":" not in name]  # rclone asks for ./http:x, which is another key here
+    for size, name in enumerate(names):
+        seaweedfs.put(PRIVATE, f"cloned/{name}", b"x" * size)
+    seaweedfs.put(PRIVATE, "cloned/deep/er", b"x")
+    command = ["rclone", "--config", str(tmp_path / "none"), "lsjson", "-R", "--files-only", ":http:cloned"]
+    done = subprocess.run([*command, "--http-url", proxy], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    found = {each["Path"]: each["Size"] for each in json.loads(done.stdout)}
+    assert found == {**{name: size for size, name in enumerate(names)}, "deep/er": 1}
