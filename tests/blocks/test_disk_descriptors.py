@@ -227,6 +227,19 @@ async def test_nothing_is_handed_out_while_a_thread_reads_the_block_anew(
     assert tier.peek_part(KEY, 0, 10) == content(KEY)[:10]
 
 
+async def test_a_read_is_settled_in_the_step_in_which_it_ends(open_tier: OpenTier) -> None:
+    """Between the two its file could be chosen to be written over, and then be kept open."""
+    tier = await open_tier()
+    keys = [block_key(index) for index in range(50)]
+    await keep(tier, *keys)
+    for key in keys:
+        reading = asyncio.ensure_future(tier.get(key))
+        await asyncio.sleep(0)
+        while not reading.done():
+            assert block_name(key) in tier._reads or tier.has_parts(key)
+            await asyncio.sleep(0)
+
+
 async def test_a_directory_without_such_reads_is_read_by_threads_and_that_is_said_once(
     open_tier: OpenTier, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import resource
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from rangecache.blocks.disk import READS_A_USE
+from rangecache.blocks.disk_descriptors import SHARE_MAX
 from rangecache.blocks.disk_files import BlockFiles
 from rangecache.read.messages import HIT_DISK, ReadRequest
+from rangecache.server.listener import FILES_RESERVED, REFUSED_MAX
 from tests.blocks.conftest import why_no_nowait
 from tests.blocks.test_disk_damage import flip
 from tests.edge.rig import BLOCK, Rig, running
@@ -108,6 +113,36 @@ async def test_one_touch_of_each_block_moves_none_into_memory(rig: Rig) -> None:
     for _ in range(20 * READS_A_USE):
         await read(rig, cold * BLOCK + 7, cold * BLOCK + 700)
     assert memory.contains(keys[cold])
+
+
+async def test_a_long_answer_is_put_together_from_open_files(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also piece after piece, for one who is given no more at once."""
+
+    def no_thread(*_: object) -> memoryview:
+        raise AssertionError("a thread was asked")
+
+    monkeypatch.setattr(BlockFiles, "read", no_thread)
+    ref, disk = rig.program.port.router.find(b"/web/b/x"), disk_of(rig)
+    for most_bytes in (None, 1000):
+        before = disk.reads_without_thread
+        reply = await rig.program.reader.open(ReadRequest(ref))
+        body, pieces = bytearray(), reply.body
+        assert isinstance(pieces, AsyncGenerator)
+        with contextlib.suppress(StopAsyncIteration):
+            while True:
+                body += await pieces.asend(most_bytes)
+        assert body == DATA
+        assert reply.cache is HIT_DISK
+        assert disk.reads_without_thread - before >= BLOCKS - 4
+
+
+async def test_connections_leave_descriptors_for_open_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = 2048
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+    disk = {"enabled": True, "path": str(tmp_path), "min_free": 0}
+    async with running(cache={"block_size": BLOCK, "disk": disk}) as rig:
+        left = files - REFUSED_MAX - FILES_RESERVED - files // SHARE_MAX
+        assert rig.program.port.limits.max_connections == left
 
 
 async def test_a_changed_file_costs_the_origin_a_request_and_nobody_a_wrong_byte(rig: Rig) -> None:
