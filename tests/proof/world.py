@@ -37,6 +37,7 @@ from tests.read.conftest import Cache
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from rangecache.blocks.admission import Admission
     from rangecache.origin.base import ObjectStore
 
 T = TypeVar("T")
@@ -56,7 +57,8 @@ class World:
         self, rules: Rules, *, latency_s: float, seed: int, scan_resistant: bool = False, prefetch_blocks: int = 0
     ) -> None:
         shm = Path("/dev/shm")
-        self._folder = Path(tempfile.mkdtemp(dir=shm if shm.is_dir() else None))
+        # Every other world on a file system whose page cache is read without a thread.
+        self._folder = Path(tempfile.mkdtemp(dir=shm if shm.is_dir() and seed % 2 else None))
         self._latency_s = latency_s
         self._scan_resistant = scan_resistant
         self._prefetch_blocks = prefetch_blocks
@@ -82,9 +84,11 @@ class World:
     async def _start(self) -> None:
         rules = self.model.rules
         lru = not self._scan_resistant
-        self.disk = DiskTier(self._folder, DISK_BYTES, 0, self.clock, LRU() if lru else WTinyLFU(DigestIndex()))
-        self.records = DiskCatalogStore(self.disk.directory, lambda: self.disk.owned, self.clock)
+        policy: Admission[bytes] = LRU() if lru else WTinyLFU(DigestIndex())
         self.memory = MemoryTier(MEMORY_BLOCKS * (BLOCK + 1000), LRU() if lru else WTinyLFU(DictIndex()))
+        wanted = (lambda _key, _size_bytes: False) if lru else self.memory.wants  # an LRU wants all
+        self.disk = DiskTier(self._folder, DISK_BYTES, 0, self.clock, policy, wanted=wanted)
+        self.records = DiskCatalogStore(self.disk.directory, lambda: self.disk.owned, self.clock)
         await self.disk.start()
         self.cache = Cache(
             ttl=rules.ttl_s,
