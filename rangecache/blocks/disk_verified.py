@@ -47,8 +47,6 @@ class VerifiedFile:
     def read(self, start: int, end: int) -> memoryview | None:
         """The bytes [start, end) of the block, at once. None if they are not in the page cache, the disk fails, or
         somebody has changed the file in any way: deleted, cut or renamed it too (its time of change tells)."""
-        if end > self.data_bytes:
-            return None
         part = bytearray(end - start)
         try:
             count = os.preadv(self._descriptor, (part,), self._data_at + start, _NOWAIT)
