@@ -51,6 +51,21 @@ def test_the_names_of_an_objects_blocks_begin_alike_and_differ() -> None:
     assert block_name(block_key(0, key="scenes/b.tif"))[:16] != names[0][:16]
 
 
+def test_names_are_digests_of_all_that_tells_blocks_apart_whatever_is_remembered_of_their_versions() -> None:
+    keys = [
+        block_key(index, key=key, generation=generation * 32)._replace(block_bytes=block_bytes)
+        for key in ("a", "b:c", "")
+        for generation in "0a"
+        for index in (0, 1, 11)
+        for block_bytes in (1, 4096, 11)
+    ]
+    for _ in range(2):
+        for key in keys:
+            fields = (*key.ref, key.generation, str(key.block_index), str(key.block_bytes))
+            assert block_name(key) == identity_digest(*key.ref) + identity_digest(*fields)
+    assert len({block_name(key) for key in keys}) == len(keys)
+
+
 def inode(files: BlockFiles, key: BlockKey) -> int:
     return Path(files.path(block_name(key))).stat().st_ino
 
