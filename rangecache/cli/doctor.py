@@ -55,7 +55,8 @@ def doctor(file: str | None, names: tuple[str, ...], named: str | None, as_json:
             known = ", ".join(settings.providers)
             raise click.BadParameter(f"there is no provider {name}; there are {known}", param_hint="--provider")
     wanted = None if named is None else _object(named, settings)
-    logging.getLogger("rangecache").addHandler(logging.NullHandler())  # what goes wrong is told as a step
+    # What goes wrong is told as a step. Without any handler Python prints what SDKs log, secrets in it and all.
+    logging.getLogger().addHandler(logging.NullHandler())
 
     from rangecache.wiring.checkup import look_around, look_into  # a wrong configuration is told without waiting
 

@@ -36,10 +36,10 @@ def config(tmp_path: Path) -> Path:
     return file
 
 
-def run(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(config: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "rangecache", "doctor", str(config), *arguments],
-        env={**clean_environment(os.environ), "HOME": str(config.parent)},
+        env={**clean_environment(os.environ), "HOME": str(config.parent), **environment},
         capture_output=True,
         stdin=subprocess.DEVNULL,
         text=True,
@@ -54,6 +54,13 @@ def test_all_is_right(config: Path):
     assert re.search(r"^ok +local \(file\): read d: local/d/object.bin, 5,000 bytes", done.stdout, re.MULTILINE)
     assert re.search(r"^ok +this machine: cache directory: ", done.stdout, re.MULTILINE)
     assert not (config.parent / "blocks").exists()
+
+
+def test_what_sdks_log_is_not_told(config: Path):
+    config.write_text("cache: {disk: {enabled: false}}\nproviders: {az: {kind: azure}}\n")
+    done = run(config, AZURE_TOKEN_CREDENTIALS="EnvironmentCredential")
+    assert "az (azure): credentials: requests without credentials" in done.stdout
+    assert done.stderr == ""
 
 
 def test_something_is_wrong_and_no_secret_is_told(config: Path):
