@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,7 +59,7 @@ class _CacheSize(_Bytes):
 
 
 @click.command()
-@click.argument("traces", metavar="[TRACE]...", nargs=-1, type=click.Path(exists=True, dir_okay=False))
+@click.argument("traces", metavar="[TRACE]...", nargs=-1, type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("--generate", "kind", type=click.Choice(KINDS), help="Make a trace of this kind instead.")
 @click.option("--reads", type=click.IntRange(1, 5_000_000), default=60_000, help="Of a made trace.", show_default=True)
 @click.option("--seed", type=int, default=1, help="Of a made trace.", show_default=True)
@@ -108,8 +109,8 @@ def simulate(
 ) -> None:
     """Ask what a cache would have saved: replay a trace with several sizes and policies.
 
-    A TRACE is what `rangecache record` writes: CSV with the header time_s,object,offset,length. Several are read one
-    after the other. Nothing is fetched and no instance is needed.
+    A TRACE is what `rangecache record` writes: CSV with the header time_s,object,offset,length; - is standard input.
+    Several are read one after the other. Nothing is fetched and no instance is needed.
 
     \b
       rangecache simulate yesterday.csv --size 1GiB --size 10GiB
@@ -141,6 +142,9 @@ def simulate(
 
 def _recorded(traces: Sequence[str]) -> Iterator[TracedRead]:
     for name in traces:
+        if name == "-":
+            yield from read_trace(sys.stdin, "standard input")
+            continue
         with Path(name).open(encoding="utf-8", newline="") as lines:
             yield from read_trace(lines, name)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rangecache.errors import BadRequest, InvalidRange
 from rangecache.ranges import ByteRange, parse_range
+from rangecache.trace import HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -48,6 +49,8 @@ def read_line(line: bytes) -> Entry | None:
         raise BadRequest("a line is not UTF-8") from None
     if not text or text.startswith("#"):
         return None
+    if text == ",".join(HEADER):
+        raise BadRequest("this is a trace and no manifest; write one with: rangecache record --format manifest")
     if not text.startswith("{"):
         return Entry(text, None)
     try:

@@ -248,9 +248,9 @@ def _translated(error: Exception, url: URL, *, reused: bool) -> RangecacheError:
         case aiohttp.ClientConnectorDNSError():
             return Unavailable(f"the name {host} cannot be resolved", unreached=True)
         case aiohttp.ClientConnectorError():
-            return Unavailable(f"no connection to {host}", unreached=True)
+            return Unavailable(f"no connection to {host}:{url.port}", unreached=True)
         case TimeoutError():
-            return OriginTimeout(f"no connection to {host} within the connect timeout", unreached=True)
+            return OriginTimeout(f"no connection to {host}:{url.port} within the connect timeout", unreached=True)
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() if reused and not _began(error):
             return StaleConnection(f"a kept connection to {host} was closed by the origin")
         case aiohttp.ClientConnectionError() | OSError():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,6 +34,18 @@ def test_a_recorded_trace_is_a_table(recorded: str, capsys: pytest.CaptureFixtur
     assert heads.split()[:2] == ["cache", "policy"]
     assert [row.split()[:1] for row in rows] == [["no"], ["2.0"], ["2.0"]]
     assert all("66.7%" in row for row in rows[1:])
+
+
+def test_a_trace_may_come_from_a_pipe(
+    recorded: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["--size", "100%", "--policy", "lru", "--json"]
+    assert main(["simulate", recorded, *arguments]) == 0
+    from_a_file = capsys.readouterr().out
+    with Path(recorded).open(encoding="utf-8") as lines:
+        monkeypatch.setattr(sys, "stdin", lines)
+        assert main(["simulate", "-", *arguments]) == 0
+    assert capsys.readouterr().out == from_a_file
 
 
 def test_as_json_each_row_is_a_line(recorded: str, capsys: pytest.CaptureFixture[str]) -> None:

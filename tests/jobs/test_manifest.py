@@ -61,6 +61,11 @@ def test_what_is_no_entry_is_refused(line: bytes) -> None:
         read_line(line)
 
 
+def test_a_trace_is_told_for_what_it_is() -> None:
+    with pytest.raises(BadRequest, match="--format manifest"):
+        read_line(b"time_s,object,offset,length\n")
+
+
 def test_reads_become_a_manifest_that_names_each_byte_once() -> None:
     chance, merged, expected = random.Random(5), Merged(), {"s3/b/x": set(), 's3/b/"y"': set()}
     for _ in range(5000):
