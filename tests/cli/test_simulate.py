@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from rangecache.cli import main
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HEADER = "time_s,object,offset,length\n"
 
