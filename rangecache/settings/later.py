@@ -37,7 +37,9 @@ KEYS: Final[dict[tuple[str, ...], Later]] = {
     ("cache", "shared"): Later("set enabled to false; each program has a cache of its own"),
     ("telemetry", "otlp_endpoint"): Later("set it to null and scrape /metrics of the admin port"),
     ("s3_front",): Later("remove it; objects are read over server.listen"),
-    (*_BUCKET, "query"): Later("remove it; a query other than versionId is refused", frozenset(["refuse"])),
+    (*_BUCKET, "query"): Later(
+        "remove it; queries that name a version are taken, others refused", frozenset(["refuse"])
+    ),
 }
 
 VALUES: Final[dict[tuple[tuple[str, ...], str], str]] = {
