@@ -24,12 +24,16 @@ if TYPE_CHECKING:
 
 JOIN_BYTES: Final = 65536  # up to here one copy is cheaper than a scattered write
 SCATTERED_BYTES: Final = 16384  # and where parts are shorter than this on average, which would pin a block each
-VIEWS_BYTES: Final = 1 << 23  # resident bytes that one answer may keep, while the budget lasts
+VIEWS_BYTES: Final = 1 << 21  # resident bytes that one answer may keep …
+VIEWS_SHARE: Final = 4  # … and no more than one in so many bytes of what is left of the budget
 PIECE_BYTES: Final = 1 << 20  # handed to the transport at once, while the budget lasts
 UNPROVEN_BYTES: Final = 65536  # both, for a client who has not yet shown that he reads what does not fit the kernel
 SMALL_PIECE_BYTES: Final = 8192  # handed to the transport at once when the budget is short
 SMALL_ANSWER_BYTES: Final = 16384  # a resident answer of that length is always sent as a whole
 FAIR_BYTES: Final = 1 << 22  # sent without a pause before other connections get a turn
+PROVEN_BYTES: Final = (
+    1 << 20
+)  # taken by the kernel: several times what it holds, here and there, for one who reads nothing
 UNPROVEN_KERNEL_BYTES: Final = 131072  # unsent in the kernel for such a client
 HANDED_BYTES: Final = 131072  # given to the kernel directly; of more it takes only a part at once
 HANDED_PARTS_MAX: Final = 64
@@ -66,6 +70,7 @@ class Outbox:
         "_held_bytes",
         "_seen",
         "_since_s",
+        "_taken_bytes",
         "_transport",
         "_unbroken_bytes",
         "most_bytes",
@@ -80,6 +85,7 @@ class Outbox:
         self._seen = (0, 0)
         self._since_s = 0.0
         self._unbroken_bytes = 0
+        self._taken_bytes = 0  # by the kernel, until that is proof enough
         self.most_bytes = UNPROVEN_BYTES
         """How much may be sent at once, while the budget lasts."""
         self.paused = False
@@ -89,8 +95,11 @@ class Outbox:
 
     @property
     def share_bytes(self) -> int:
-        """How long an answer of resident bytes may be now, which is kept as a whole until it has been sent."""
-        return min(self.most_bytes, self._budget.share_bytes)
+        """How long an answer of resident bytes may be now, which is kept as a whole until it has been sent. Most of
+        what is left of the budget is for those who are sent piece by piece: they would get very small ones."""
+        budget = self._budget
+        left_bytes = (budget.limit_bytes - budget.used_bytes) // VIEWS_SHARE
+        return min(self.most_bytes, max(SMALL_ANSWER_BYTES, min(budget.share_bytes, left_bytes)))
 
     @property
     def piece_bytes(self) -> int:
@@ -135,9 +144,14 @@ class Outbox:
         ):
             return 0
         try:
-            return os.writev(self._file, parts)
+            taken = os.writev(self._file, parts)
         except OSError:  # full, or broken: the transport will find out which
             return 0
+        if self.most_bytes == UNPROVEN_BYTES:
+            self._taken_bytes += taken
+            if self._taken_bytes >= PROVEN_BYTES and self._budget.share_bytes > SMALL_ANSWER_BYTES:
+                self._trust()
+        return taken
 
     async def ready(self) -> None:
         """Wait until something may be written. Whoever waits here, and not in `send`, need not have it yet."""
@@ -221,7 +235,8 @@ class Outbox:
         self._held_bytes = held_bytes
 
     def _trust(self) -> None:
-        """The client has taken everything that once waited: he reads. From now on more may be on its way to him."""
+        """The client has taken everything that once waited, or more than fits between us: he reads. From now on more
+        may be on its way to him."""
         self.most_bytes = VIEWS_BYTES
         connected = self._transport.get_extra_info("socket")
         with suppress(AttributeError, OSError):  # not TCP, or gone

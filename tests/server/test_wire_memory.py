@@ -177,6 +177,17 @@ async def test_a_client_that_reads_gets_more_ahead_unless_the_budget_is_short(ma
         assert connection._outbox.most_bytes == most_bytes
 
 
+async def test_so_does_one_who_reads_so_fast_that_nothing_ever_waits_for_him(door: Door) -> None:
+    """His answers came in pieces of 64 KiB for ever, a hundred and more to an answer."""
+    door.reader.put("some", pattern(60_000))
+    client = await door.connect()
+    for number in range(20):
+        client.send(request_of("/s3/b/some", "Range: bytes=0-59999"))
+        assert len((await client.answer()).body) == 60_000
+        (connection,) = door.port.connections
+        assert (connection._outbox.most_bytes == VIEWS_BYTES) == (number >= 18)  # the first is not handed over
+
+
 async def test_resident_bytes_are_counted_as_long_as_they_are_kept_for_a_client(door: Door) -> None:
     door.reader.gate.set()
     door.reader.put("huge", pattern(MIB) * 20)
