@@ -47,7 +47,7 @@ class After(Enum):
 class Exchange:
     """One request of one connection, from its last byte on."""
 
-    __slots__ = ("_deadline", "_outbox", "_parser", "_port", "after", "ended_s", "ref", "started_s")
+    __slots__ = ("_deadline", "_kept_bytes", "_outbox", "_parser", "_port", "after", "ended_s", "ref", "started_s")
 
     def __init__(self, port: DataPort, outbox: Outbox, parser: HeadParser, started_s: float) -> None:
         """`parser` has read the request's head, or is about to, and reads no other before the exchange ends."""
@@ -55,6 +55,7 @@ class Exchange:
         self._outbox = outbox
         self._parser = parser
         self._deadline: asyncio.Timeout | None = None
+        self._kept_bytes = 0
         self.started_s = self.ended_s = started_s
         """When the request was complete, and when its answer had been handed to the transport, by the port's clock."""
         self.ref: ObjectRef | None = None
@@ -83,7 +84,10 @@ class Exchange:
             if length <= JOIN_BYTES and length <= self._port.budget.share_bytes:
                 self._send_small(reply, length, body)
                 return True
-        if isinstance(body, AsyncGenerator) or sum(map(len, body)) > self._outbox.piece_bytes:
+        if isinstance(body, AsyncGenerator):
+            return False
+        if sum(map(len, body)) > self._outbox.piece_bytes:
+            self._keep(body)
             return False
         head, framer = self._print(reply)
         if framer is None:
@@ -123,8 +127,8 @@ class Exchange:
             self._send_refusal(reply)
             return
         body, sent, first_byte_s = reply.body, 0, None
-        kept_bytes = 0 if isinstance(body, AsyncGenerator) else whole_bytes(body)
-        self._port.budget.charge(kept_bytes)
+        if not isinstance(body, AsyncGenerator):
+            self._keep(body)
         try:
             head, framer = self._print(reply)
             first_byte_s = self._port.now() - self.started_s
@@ -149,9 +153,21 @@ class Exchange:
         else:
             self._end(reply, sent, first_byte_s)
         finally:
-            self._port.budget.charge(-kept_bytes)
+            self.release()
             if isinstance(body, AsyncGenerator):
                 await body.aclose()
+
+    def _keep(self, body: Sequence[memoryview]) -> None:
+        """Count what is kept for this answer, before anybody else is told how much of the budget is left."""
+        if not self._kept_bytes:
+            self._kept_bytes = whole_bytes(body)
+            self._port.budget.charge(self._kept_bytes)
+
+    def release(self, _: object = None) -> None:
+        """Keep nothing any more. To be called at the end of the task that was to send the answer, which may have been
+        cancelled before it began."""
+        self._port.budget.charge(-self._kept_bytes)
+        self._kept_bytes = 0
 
     async def _pass_on(self, body: AsyncGenerator[memoryview, int | None], framer: Framer) -> int | None:
         """Send the next piece; how long it was, None at the end. Nothing is kept of it when this returns."""

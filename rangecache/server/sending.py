@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 JOIN_BYTES: Final = 65536  # up to here one copy is cheaper than a scattered write
 SCATTERED_BYTES: Final = 16384  # and where parts are shorter than this on average, which would pin a block each
-VIEWS_BYTES: Final = 1 << 21  # resident bytes that one answer may keep …
-VIEWS_SHARE: Final = 4  # … and no more than one in so many bytes of what is left of the budget
+VIEWS_BYTES: Final = 1 << 21  # resident bytes that one answer may keep, while the budget lasts; of more, pieces
 PIECE_BYTES: Final = 1 << 20  # handed to the transport at once, while the budget lasts
 UNPROVEN_BYTES: Final = 65536  # both, for a client who has not yet shown that he reads what does not fit the kernel
 SMALL_PIECE_BYTES: Final = 8192  # handed to the transport at once when the budget is short
@@ -95,11 +94,8 @@ class Outbox:
 
     @property
     def share_bytes(self) -> int:
-        """How long an answer of resident bytes may be now, which is kept as a whole until it has been sent. Most of
-        what is left of the budget is for those who are sent piece by piece: they would get very small ones."""
-        budget = self._budget
-        left_bytes = (budget.limit_bytes - budget.used_bytes) // VIEWS_SHARE
-        return min(self.most_bytes, max(SMALL_ANSWER_BYTES, min(budget.share_bytes, left_bytes)))
+        """How long an answer of resident bytes may be now, which is kept as a whole until it has been sent."""
+        return min(self.most_bytes, self._budget.share_bytes)
 
     @property
     def piece_bytes(self) -> int:

@@ -237,6 +237,7 @@ class Connection(asyncio.Protocol):
                 if reply is None or not exchange.send_now(reply):
                     self._exchange = exchange
                     self._task = port.answers.spawn(self._answer(exchange, request, reply), "answer")
+                    self._task.add_done_callback(exchange.release)
                     return
             elif self._list(exchange, found, head):
                 return

@@ -188,29 +188,60 @@ async def test_so_does_one_who_reads_so_fast_that_nothing_ever_waits_for_him(doo
         assert (connection._outbox.most_bytes == VIEWS_BYTES) == (number >= 18)  # the first is not handed over
 
 
-async def test_resident_bytes_are_counted_as_long_as_they_are_kept_for_a_client(door: Door) -> None:
+class NotingBudget(SendBudget):
+    """Remembers the most that was used."""
+
+    peak_bytes = 0
+
+    def charge(self, change_bytes: int) -> None:
+        super().charge(change_bytes)
+        self.peak_bytes = max(self.peak_bytes, self.used_bytes)
+
+
+async def test_resident_bytes_are_counted_as_long_as_they_are_kept_for_a_client(make_door: Callable[..., Door]) -> None:
+    budget = NotingBudget(64 * MIB)
+    door = await make_door(budget=budget)
     door.reader.gate.set()
     door.reader.put("huge", pattern(MIB) * 20)
-    door.reader.put("large", pattern(MIB) * 8)
+    door.reader.put("large", pattern(MIB) * 2)
     client = await door.connect()
     client.send(request_of("/s3/b/huge"))
     await client.answer()
+    budget.peak_bytes = 0
     client.send(request_of("/s3/b/large"))
-    await until(lambda: door.port.budget.used_bytes > 0)
-    await turns(200)
+    assert (await client.answer()).body == pattern(MIB) * 2
     assert not door.reader.bodies[1:], "not streamed: it was all there"
-    assert door.port.budget.used_bytes >= 8 * MIB
-    assert (await client.answer()).body == pattern(MIB) * 8
-    await until(lambda: door.port.budget.used_bytes == 0)
+    assert budget.peak_bytes >= 2 * MIB
+    await until(lambda: budget.used_bytes == 0)
+
+
+async def test_answers_that_are_begun_in_the_same_moment_share_the_budget(make_door: Callable[..., Door]) -> None:
+    """Each was told that nothing was used yet, as none had begun to be sent."""
+    budget = NotingBudget(4 * MIB)
+    door = await make_door(budget=budget)
+    door.reader.put("large", pattern(MIB) * 2)
+    clients = [await mute_client(door, "/s3/b/empty") for _ in range(8)]
+    await until(lambda: len(door.reader.requests) == len(clients))
+    for connection in door.port.connections:
+        connection._outbox.most_bytes = VIEWS_BYTES  # as for clients who have read before
+        connection.data_received(request_of("/s3/b/large"))
+    tasks = [each._task for each in door.port.connections if each._exchange and each._exchange._kept_bytes]
+    assert len(tasks) == 2
+    tasks[0].cancel()  # it has not begun
+    await turns(200)
+    assert 4 * MIB <= budget.peak_bytes <= 5 * MIB
+    for client in clients:
+        client.close()
+    await until(lambda: not door.port.connections and not budget.used_bytes)
 
 
 async def test_what_is_more_than_the_budget_has_is_streamed(make_door: Callable[..., Door]) -> None:
-    door = await make_door(budget=SendBudget(4 * MIB))
+    door = await make_door(budget=SendBudget(8 * MIB))
     door.reader.gate.set()
     door.reader.put("huge", pattern(MIB) * 20)
-    door.reader.put("large", pattern(MIB) * 8)
+    door.reader.put("large", pattern(MIB) * 2 + b"more")
     client = await door.connect()
-    for target, size in (("/s3/b/huge", 20 * MIB), ("/s3/b/large", 8 * MIB)):
+    for target, size in (("/s3/b/huge", 20 * MIB), ("/s3/b/large", 2 * MIB + 4)):
         client.send(request_of(target))
         assert len((await client.answer()).body) == size
     assert len(door.reader.bodies) == 2
