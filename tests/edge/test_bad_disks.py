@@ -14,6 +14,7 @@
 | the directory is deleted | `test_a_file_system…[deleted]`, here |
 | millions of files at the start | `test_it_serves_at_once…`, here |
 | a read that never comes back | `tests/blocks/test_disk_reads.py` |
+| the container's memory limit | `test_cgroup.py` |
 """
 
 from __future__ import annotations
