@@ -270,6 +270,10 @@ def _take_over(old: str, temporary: str, length: int) -> int | None:
         about = os.fstat(descriptor)
         if stat.S_ISREG(about.st_mode) and about.st_nlink == 1 and _whole_pages(about.st_size) >= length:
             os.rename(old, temporary)
+            if os.lstat(temporary).st_ino != about.st_ino:
+                # The block of this name has come back meanwhile, by another thread.
+                os.rename(temporary, old)
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), old)
             # The last page, if it is not a whole one, would have to be read from the disk to be changed.
             os.ftruncate(descriptor, length // _PAGE_BYTES * _PAGE_BYTES)
             return descriptor

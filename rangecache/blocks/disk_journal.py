@@ -84,7 +84,11 @@ class Journal:
 
     def _open(self) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(self._path(self._number), flags, 0o600)
+        try:
+            return os.open(self._path(self._number), flags, 0o600)
+        except FileExistsError:  # of an earlier program, and nobody has read it yet
+            self._begin_next(max(self._numbers()))
+            return os.open(self._path(self._number), flags, 0o600)
 
     def _begin_next(self, after: int = 0) -> None:
         if self._descriptor is not None:

@@ -82,6 +82,27 @@ def test_a_spare_file_is_written_over(files: BlockFiles) -> None:
     assert len([path for path in Path(files.root).rglob("*") if path.is_file()]) == 1
 
 
+def test_a_spare_whose_block_comes_back_in_that_very_moment_is_left_to_it(
+    files: BlockFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file was then put at the other block's path, where a later read found a block that was not asked for."""
+    old, new = block_key(0), block_key(1)
+    for key in (old, new):
+        files.write(block_name(key), key, content(key))
+    look = os.fstat
+
+    def come_back_meanwhile(descriptor: int) -> os.stat_result:
+        monkeypatch.setattr(os, "fstat", look)
+        about = look(descriptor)
+        files.write(block_name(old), old, content(old))
+        return about
+
+    monkeypatch.setattr(os, "fstat", come_back_meanwhile)
+    files.write(block_name(new), new, content(new), block_name(old))
+    assert read_and_close(files, old) == content(old)
+    assert read_and_close(files, new) == content(new)
+
+
 @pytest.mark.parametrize("why_not", ["smaller", "linked", "a link", "a folder", "missing", "its shelf is missing"])
 def test_a_spare_that_must_not_be_written_over_is_not(files: BlockFiles, tmp_path: Path, why_not: str) -> None:
     old, new = block_key(0), block_key(1)

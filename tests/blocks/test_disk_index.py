@@ -324,6 +324,14 @@ def test_a_journal_goes_on_in_another_file_after_an_append_that_was_cut(
     assert len(frames[1]) == 2 * 37
 
 
+def test_a_journal_that_nobody_has_read_yet_is_not_in_the_way_of_the_next_one(tmp_path: Path) -> None:
+    """A program that wrote before it had read the index took "File exists" for a broken disk."""
+    Journal(str(tmp_path)).append([], [(b"a" * 32, 1)])
+    journal = Journal(str(tmp_path))
+    journal.append([], [(b"b" * 32, 1)])
+    assert [frame[0:1] for frame in journal.read_from(0)] == [b"a", b"b"]
+
+
 async def test_the_index_of_another_format_is_removed_since_it_knows_nothing_of_what_comes(
     open_tier: OpenTier, tmp_path: Path
 ) -> None:
